@@ -1,0 +1,203 @@
+import type { Readable } from 'node:stream';
+import { FsError, type FsErrorCode } from '../errors.ts';
+
+/**
+ * One bucket, as everything above `ecs/` sees it: the port that S3, the test double and the decorators
+ * (retry, limit, log) implement. `test/contract/object-store.ts` holds every implementation to this text.
+ *
+ * Keys are any Unicode strings and travel verbatim. Every method rejects with a {@link StoreError}, or with the
+ * signal's `AbortError` promptly after the signal aborts; it never resolves with less than it promises. No method
+ * keeps a reference to a buffer it was given once its promise has settled.
+ */
+export interface ObjectStore {
+  readonly bucket: string;
+
+  /**
+   * Reads `sum(lengths of targets)` bytes that start at `offset` and fills the targets with them one after the
+   * other. All targets are full when the promise resolves; on rejection their content is undefined.
+   *
+   * @param offset in bytes, 0 or more
+   * @param targets at least one byte in all
+   * @throws reason `short` when the object ends before the range does
+   */
+  getRange(
+    key: string,
+    offset: number,
+    targets: readonly Uint8Array[],
+    options?: RequestOptions,
+  ): Promise<ObjectInfo>;
+
+  /**
+   * Reads a whole object into memory.
+   *
+   * @param maxBytes the request fails with reason `too-large` rather than read more
+   */
+  get(key: string, maxBytes: number, options?: RequestOptions): Promise<StoredObject>;
+
+  /** What is known of an object without its content. */
+  head(key: string, options?: RequestOptions): Promise<ObjectInfo>;
+
+  /**
+   * One page of the keys that start with a prefix, in the store's order (most have UTF-8 byte order, ECS has
+   * UTF-16 order: rely on neither). A page may hold fewer keys than asked, even none, and yet not be the last:
+   * follow `continuationToken` until it is undefined, as {@link listAll} does.
+   */
+  listPage(query: ListQuery, options?: RequestOptions): Promise<ListPage>;
+
+  /**
+   * Stores an object, whole or not at all. Readers see the old object or the new one, never a mixture.
+   *
+   * @throws reason `precondition-failed` when `ifNoneMatch` is '*' and the key exists
+   * @throws reason `bad-digest` when the content that arrived has not the given MD5
+   */
+  put(key: string, body: PutBody, options?: PutOptions): Promise<void>;
+
+  /** Removes an object. A key that does not exist is no error. */
+  delete(key: string, options?: RequestOptions): Promise<void>;
+}
+
+/** Who waits for a request. Higher classes overtake lower ones that have not been sent yet. */
+export type Priority = 'read' | 'metadata' | 'background';
+
+export interface RequestOptions {
+  /** Ends the request, whether it waits for its turn, for a retry or for the network. */
+  readonly signal?: AbortSignal | undefined;
+  /** Default `metadata`. */
+  readonly priority?: Priority;
+}
+
+export interface ObjectInfo {
+  /** Size of the whole object in bytes, whatever part of it was read. */
+  readonly size: number;
+  /** The store's ETag without quotes; empty where the store sends none. */
+  readonly etag: string;
+  /** Milliseconds since the epoch. */
+  readonly lastModified: number;
+  /** User metadata: names in lower case without `x-amz-meta-`, values as the store sent them. */
+  readonly metadata: Readonly<Record<string, string>>;
+}
+
+export interface StoredObject extends ObjectInfo {
+  readonly body: Buffer;
+}
+
+export interface ListQuery {
+  readonly prefix: string;
+  /** Keys that contain it after the prefix are folded into `commonPrefixes`. */
+  readonly delimiter?: string;
+  readonly continuationToken?: string | undefined;
+  /** At most so many keys and common prefixes; default and most is 1,000. */
+  readonly maxKeys?: number;
+}
+
+export interface ListPage {
+  readonly objects: readonly ListedObject[];
+  /** Each with the delimiter at its end. */
+  readonly commonPrefixes: readonly string[];
+  /** Undefined on the last page. */
+  readonly continuationToken: string | undefined;
+}
+
+export interface ListedObject {
+  readonly key: string;
+  readonly size: number;
+  readonly etag: string;
+  /** Milliseconds since the epoch. */
+  readonly lastModified: number;
+}
+
+/** Bytes in memory, or a stream that can be opened anew for every try. */
+export type PutBody = Uint8Array | { readonly size: number; open(): Readable };
+
+export interface PutOptions extends RequestOptions {
+  readonly metadata?: Readonly<Record<string, string>>;
+  /** MD5 of the content, 16 bytes; the store checks what arrives against it. */
+  readonly md5?: Uint8Array;
+  /** Only store the object when the key does not exist. */
+  readonly ifNoneMatch?: '*';
+}
+
+/**
+ * Why the store did not do what it was asked. `retryable` says whether the same request may do better later.
+ */
+export type StoreErrorReason =
+  | 'no-such-key'
+  | 'no-such-bucket'
+  | 'access-denied'
+  | 'unknown-access-key'
+  | 'wrong-secret-key'
+  | 'expired-credentials'
+  | 'clock-skew'
+  | 'precondition-failed'
+  | 'bad-digest'
+  | 'short'
+  | 'too-large'
+  | 'bad-request'
+  | 'bad-response'
+  | 'throttled'
+  | 'server-error'
+  | 'timeout'
+  | 'tls'
+  | 'unreachable';
+
+const REASONS: Readonly<
+  Record<StoreErrorReason, { readonly code: FsErrorCode; readonly retryable: boolean }>
+> = {
+  'no-such-key': { code: 'ENOENT', retryable: false },
+  'no-such-bucket': { code: 'ENOENT', retryable: false },
+  'access-denied': { code: 'EACCES', retryable: false },
+  'unknown-access-key': { code: 'EACCES', retryable: false },
+  'wrong-secret-key': { code: 'EACCES', retryable: false },
+  'expired-credentials': { code: 'EACCES', retryable: false },
+  'clock-skew': { code: 'EACCES', retryable: false },
+  'precondition-failed': { code: 'EEXIST', retryable: false },
+  'bad-digest': { code: 'EIO', retryable: true },
+  short: { code: 'EIO', retryable: false },
+  'too-large': { code: 'EFBIG', retryable: false },
+  'bad-request': { code: 'EINVAL', retryable: false },
+  'bad-response': { code: 'EIO', retryable: true },
+  throttled: { code: 'EIO', retryable: true },
+  'server-error': { code: 'EIO', retryable: true },
+  timeout: { code: 'EIO', retryable: true },
+  tls: { code: 'EIO', retryable: false },
+  unreachable: { code: 'EIO', retryable: true },
+};
+
+/** A request to the store that failed; its message names the bucket, the key, and what the store said. */
+export class StoreError extends FsError {
+  override readonly name = 'StoreError';
+  readonly reason: StoreErrorReason;
+  readonly bucket: string;
+  /** The key or, for a list, the prefix. */
+  readonly key: string;
+
+  constructor(
+    reason: StoreErrorReason,
+    where: { readonly bucket: string; readonly key: string },
+    detail: string,
+    options?: { readonly cause?: unknown },
+  ) {
+    super(REASONS[reason].code, `${where.bucket}/${where.key}: ${detail}`, options);
+    this.reason = reason;
+    this.bucket = where.bucket;
+    this.key = where.key;
+  }
+
+  get retryable(): boolean {
+    return REASONS[this.reason].retryable;
+  }
+}
+
+/** All objects under a prefix, page after page; each page is asked for when the one before is used up. */
+export async function* listAll(
+  store: ObjectStore,
+  prefix: string,
+  options?: RequestOptions,
+): AsyncGenerator<ListedObject, void, undefined> {
+  let continuationToken: string | undefined;
+  do {
+    const page: ListPage = await store.listPage({ prefix, continuationToken }, options);
+    yield* page.objects;
+    continuationToken = page.continuationToken;
+  } while (continuationToken !== undefined);
+}

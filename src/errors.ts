@@ -1,0 +1,72 @@
+/**
+ * What can go wrong, in the words of POSIX. The numbers belong to the kernel side (`fuse/errno.ts`).
+ */
+export type FsErrorCode =
+  | 'EACCES'
+  | 'EAGAIN'
+  | 'EBADF'
+  | 'EBUSY'
+  | 'EEXIST'
+  | 'EFBIG'
+  | 'EILSEQ'
+  | 'EINTR'
+  | 'EINVAL'
+  | 'EIO'
+  | 'EISDIR'
+  | 'ELOOP'
+  | 'EMLINK'
+  | 'EMFILE'
+  | 'ENAMETOOLONG'
+  | 'ENODATA'
+  | 'ENOENT'
+  | 'ENOSPC'
+  | 'ENOSYS'
+  | 'ENOTDIR'
+  | 'ENOTEMPTY'
+  | 'ENOTSUP'
+  | 'ENXIO'
+  | 'EPERM'
+  | 'ERANGE'
+  | 'EROFS'
+  | 'ESTALE'
+  | 'ETXTBSY'
+  | 'EXDEV';
+
+/**
+ * An error that a file operation ends with. The message is written for the user: what happened, to which
+ * bucket, key or path. The kernel gets `code` alone.
+ */
+export class FsError extends Error {
+  override readonly name: string = 'FsError';
+  readonly code: FsErrorCode;
+
+  constructor(code: FsErrorCode, message: string, options?: { readonly cause?: unknown }) {
+    super(message, options);
+    this.code = code;
+  }
+}
+
+/**
+ * A mistake in the user's input or surroundings that ends a command: one line that says what is wrong, and what
+ * to do about it. Commands print both and exit with 1.
+ */
+export class UserError extends Error {
+  override readonly name = 'UserError';
+  /** What the user can do, as a sentence; absent where the message says it all. */
+  readonly advice: string | undefined;
+
+  constructor(message: string, advice?: string, options?: { readonly cause?: unknown }) {
+    super(message, options);
+    this.advice = advice;
+  }
+}
+
+/** The message of whatever was thrown. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+/** Whether an operation ended because its AbortSignal asked for it. */
+export function isAbort(error: unknown): boolean {
+  return error instanceof Error && error.name === 'AbortError';
+}

@@ -1,0 +1,103 @@
+/**
+ * The file system as objects: what a kernel can ask of a file, a directory or a symbolic link, in promises and
+ * {@link FsError}. No kernel types: everything here runs and is tested without /dev/fuse.
+ *
+ * Nodes are canonical: as long as somebody holds a node, looking its name up again gives the same object, unless the
+ * name stands for something else by then. What can't change has no method that changes it; who asks gets EROFS.
+ */
+
+export type Node = FileNode | DirectoryNode | SymlinkNode;
+
+/** A point in time as stat(2) has it; `nanoseconds` is below 10^9. */
+export interface Timestamp {
+  readonly seconds: number;
+  readonly nanoseconds: number;
+}
+
+export interface Attributes {
+  /** Inode number: a positive safe integer, the same at every mount; two nodes may share one by bad luck. */
+  readonly ino: number;
+  readonly kind: Node['kind'];
+  /** Permission bits, at most 0o7777. */
+  readonly mode: number;
+  readonly nlink: number;
+  readonly uid: number;
+  readonly gid: number;
+  /** Bytes. */
+  readonly size: number;
+  /** Allocated units of 512 bytes. */
+  readonly blocks: number;
+  readonly atime: Timestamp;
+  readonly mtime: Timestamp;
+  readonly ctime: Timestamp;
+}
+
+/**
+ * How long what is said of a node stays true: for ever, until the next refresh of what the bucket holds, or only
+ * for this one answer. The kernel may cache accordingly.
+ */
+export type Lifetime = 'forever' | 'refresh' | 'none';
+
+interface AnyNode {
+  /** What is known now; never waits. */
+  attributes(): Attributes;
+  readonly lifetime: Lifetime;
+  /** Extended attributes by name, `user.` and so on included; absent where there are none. */
+  readonly xattrs?: ReadonlyMap<string, Uint8Array>;
+}
+
+export interface FileNode extends AnyNode {
+  readonly kind: 'file';
+  /** @throws FsError */
+  open(signal: AbortSignal): Promise<OpenFile>;
+}
+
+export interface SymlinkNode extends AnyNode {
+  readonly kind: 'symlink';
+  readonly target: string;
+}
+
+export interface DirectoryNode extends AnyNode {
+  readonly kind: 'directory';
+  /** @throws FsError ENOENT when there is no such name */
+  lookup(name: string, signal: AbortSignal): Promise<Node>;
+  /** The entries as they are now, without `.` and `..`; the answer does not change afterwards. */
+  list(signal: AbortSignal): Promise<DirectoryEntries>;
+}
+
+/** Entries in a fixed order, made on demand: any read-only array is one. */
+export interface DirectoryEntries {
+  readonly length: number;
+  at(index: number): DirectoryEntry | undefined;
+}
+
+export interface DirectoryEntry {
+  readonly name: string;
+  readonly node: Node;
+}
+
+export interface OpenFile {
+  /**
+   * Reads `length` bytes from `offset`, fewer only where the file ends. The parts come one after the other and are
+   * shared with the cache: they must not be written to.
+   *
+   * @throws FsError EIO and others; never short data instead
+   */
+  read(offset: number, length: number, signal: AbortSignal): Promise<readonly Uint8Array[]>;
+  /** Gives up read-ahead and what else the handle holds. Called once. */
+  close(): void;
+}
+
+/** What statfs(2) tells of a mount. */
+export interface SpaceUsage {
+  /** Bytes of all items. */
+  readonly bytes: number;
+  /** Number of all items. */
+  readonly files: number;
+}
+
+/** The whole tree, as a transport gets it. */
+export interface Tree {
+  readonly root: DirectoryNode;
+  space(signal: AbortSignal): Promise<SpaceUsage>;
+}
