@@ -34,16 +34,46 @@ export const SMALL_OBJECT_MAX_BYTES = 1 * MiB;
 export const REGISTRATION_KEY_BODY_MAX_BYTES = 1 * KiB;
 /** A manifest is about 220 bytes an item: this is two million items. */
 export const MANIFEST_MAX_BYTES = 512 * MiB;
+/** Datasets of a bucket, or items of a proto dataset, that are being read at once. */
+export const LISTING_READS_MAX = 256;
 /** README, tags, annotations and overlays of one dataset; more are not listed. */
 export const DATASET_METADATA_OBJECTS_MAX = 100_000;
 
 /** The longest name in a directory, in bytes of UTF-8 (Linux NAME_MAX). */
 export const NAME_MAX_BYTES = 255;
+/** The longest path that a system call takes, in bytes of UTF-8 (Linux PATH_MAX without its NUL). */
+export const PATH_MAX_BYTES = 4_095;
 /** How long a file operation waits for a list that is being refreshed before it takes the one it has. */
 export const REFRESH_WAIT_MS = 2_000;
 
 /** Open files and directories of a mount at once. */
 export const HANDLES_MAX = 65_536;
+
+/** The most that the kernel reads or writes with one request (its MAX_PAGES is 256 pages of 4 KiB). */
+export const KERNEL_REQUEST_MAX_BYTES = 1 * MiB;
+/** Requests of the kernel's own (read-ahead above all) under way at once. */
+export const KERNEL_BACKGROUND_REQUESTS_MAX = 64;
+/** The kernel's read-ahead per open file, where the system allows to set it. */
+export const KERNEL_READ_AHEAD_BYTES = 4 * MiB;
+/** How long the kernel keeps what never changes. */
+export const KERNEL_CACHE_SECONDS = 86_400;
+/** How long the kernel believes that a name is missing where names can appear. */
+export const KERNEL_NEGATIVE_SECONDS = 1;
+/** The kernel keeps the listing of a frozen directory up to this size; it has no attributes, which a long `ls -l` needs. */
+export const KERNEL_CACHED_LISTING_ENTRIES_MAX = 256;
+/** mount(8), umount(8) and fusermount3 are given this long. */
+export const MOUNT_COMMAND_TIMEOUT_MS = 30_000;
+
+/** Credentials are taken from the configuration again after this time. */
+export const CREDENTIALS_KEEP_MS = 10_000;
+
+/** A message between a command and a mount, and how long a command waits for its answer. */
+export const CONTROL_MESSAGE_MAX_BYTES = 16 * MiB;
+export const CONTROL_TIMEOUT_MS = 30_000;
+/** A log file that is larger than this when a mount starts makes room for a new one. */
+export const LOG_FILE_MAX_BYTES = 16 * MiB;
+/** Problems that a mount remembers for `status`; the log has them all. */
+export const PROBLEMS_MAX = 1_000;
 
 assert(RANGED_GET_MAX_BYTES % BLOCK_BYTES === 0);
 assert(READ_AHEAD_MIN_BYTES >= BLOCK_BYTES && READ_AHEAD_MAX_BYTES >= READ_AHEAD_MIN_BYTES);

@@ -34,6 +34,11 @@ const ERRNO: Readonly<Record<FsErrorCode, number>> = {
   EXDEV: constants.errno.EXDEV,
 };
 
+/** The kernel's positive number for a code. */
+export function errnoOfCode(code: FsErrorCode): number {
+  return ERRNO[code];
+}
+
 /** The positive errno for whatever a file operation threw: EINTR for an abort, EIO for what is no FsError. */
 export function errnoOf(error: unknown): number {
   if (error instanceof FsError) return ERRNO[error.code];

@@ -1,7 +1,7 @@
 import { constants } from 'node:fs';
 import { FsError } from '../errors.ts';
 import { HANDLES_MAX } from '../limits.ts';
-import type { DirectoryEntries, DirectoryNode, Node, OpenFile, Tree } from './tree/node.ts';
+import type { DirectoryEntries, DirectoryNode, Node, OpenFile, SpaceUsage, Tree } from './tree/node.ts';
 
 const WRITE_FLAGS = constants.O_WRONLY | constants.O_RDWR | constants.O_APPEND | constants.O_TRUNC;
 
@@ -101,7 +101,7 @@ export class Operations {
     return [...(node.xattrs?.keys() ?? [])];
   }
 
-  async statfs(signal: AbortSignal): Promise<{ readonly bytes: number; readonly files: number }> {
+  async statfs(signal: AbortSignal): Promise<SpaceUsage> {
     return this.#tree.space(signal);
   }
 

@@ -1,0 +1,100 @@
+#!/usr/bin/env node
+import { Argument, Command, CommanderError, Option } from 'commander';
+import { demoCommand } from './commands/demo.ts';
+import { lsCommand } from './commands/ls.ts';
+import { TRANSPORTS, mountCommand } from './commands/mount.ts';
+import { parseBytes, parseId, parsePort, parseSeconds, parseUmask } from './commands/options.ts';
+import { statusCommand } from './commands/status.ts';
+import { printError } from './commands/terminal.ts';
+import { umountCommand } from './commands/umount.ts';
+import { MiB } from './limits.ts';
+import { LOG_LEVELS } from './log.ts';
+import { VERSION } from './version.ts';
+
+/** Exit codes: 0 done, 1 failed, 2 wrong usage. */
+const FAILED = 1;
+const WRONG_USAGE = 2;
+
+const program = new Command('dtool-ecs-mount')
+  .description('Mounts the dtool datasets of an S3-compatible bucket as plain directories.')
+  .version(VERSION)
+  .showHelpAfterError('(--help shows what there is)')
+  .exitOverride()
+  .enablePositionalOptions();
+
+program
+  .command('mount', { isDefault: true })
+  .description('mount one bucket, several, or all that are configured')
+  .usage('[options] <bucket...> <mountpoint>')
+  .argument('<bucket-and-mountpoint...>', 'names of buckets, and the directory to mount at')
+  .option('--all', 'every bucket that has an endpoint in the configuration', false)
+  .option('-f, --foreground', 'stay in the foreground; Ctrl-C unmounts', false)
+  .option('--allow-other', 'let other users in, as file modes permit', false)
+  .option('--allow-non-empty', 'mount over a directory that has something in it', false)
+  .option('--read-only', 'mount read-only', false)
+  .option('--uid <number>', 'owner of all files (default: you)', parseId)
+  .option('--gid <number>', 'group of all files (default: yours)', parseId)
+  .option('--umask <octal>', 'permission bits that no file has', parseUmask, 0)
+  .option('--refresh <seconds>', 'how old the list of datasets, READMEs, tags … may get', parseSeconds, 60)
+  .option('--cache-memory <size>', 'memory for blocks that were read (default: 256M)', parseBytes, 256 * MiB)
+  .addOption(
+    new Option('--transport <name>', 'how to talk to the kernel')
+      .choices(Object.keys(TRANSPORTS))
+      .default(Object.keys(TRANSPORTS)[0]),
+  )
+  .addOption(
+    new Option('--log-level <level>', 'least important messages to log').choices(LOG_LEVELS).default('info'),
+  )
+  .option('--log-file <path>', 'append the log to a file (default in the background: below ~/.local/state)')
+  .action(async (operands: string[], options, command: Command) => {
+    const mountpoint = operands.pop();
+    if (mountpoint === undefined || (operands.length === 0) !== options.all) {
+      command.error(
+        options.all
+          ? 'error: --all takes the mountpoint alone'
+          : 'error: a bucket and a mountpoint are needed',
+      );
+    }
+    await mountCommand(operands, mountpoint, options);
+  });
+
+program
+  .command('umount')
+  .description('end a mount')
+  .addArgument(new Argument('<mountpoint>'))
+  .action(umountCommand);
+
+program
+  .command('ls')
+  .description('list datasets, or the items of one; needs no mount')
+  .argument(
+    '[target...]',
+    'BUCKET, BUCKET/DATASET, ecs://BUCKET/UUID, or a path in a mount (default: all buckets)',
+  )
+  .option('--json', 'print JSON', false)
+  .action(lsCommand);
+
+program
+  .command('status')
+  .description('tell of the running mounts: cache, requests, problems')
+  .option('--json', 'print JSON', false)
+  .action(statusCommand);
+
+program
+  .command('demo')
+  .description('try it: an S3 server with sample datasets, mounted, with a tour')
+  .option('--check', 'take the tour, check every step and end', false)
+  .option('--server-only', 'serve the sample datasets and mount nothing', false)
+  .option('--port <number>', 'port of the server (default: any that is free)', parsePort, 0)
+  .option('--data <directory>', 'keep the objects there and not in memory')
+  .action(demoCommand);
+
+try {
+  await program.parseAsync();
+  // fuse-native keeps handles of its own open, which would hold the process for ever.
+  process.exit(0);
+} catch (error) {
+  if (error instanceof CommanderError) process.exit(error.exitCode === 0 ? 0 : WRONG_USAGE);
+  printError(error);
+  process.exit(FAILED);
+}

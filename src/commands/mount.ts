@@ -1,0 +1,188 @@
+import { spawn } from 'node:child_process';
+import { constants, accessSync, mkdirSync, openSync, renameSync, statSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { basename, join, resolve } from 'node:path';
+import { Config } from '../config.ts';
+import { serveControl } from '../control.ts';
+import { UserError, messageOf } from '../errors.ts';
+import { fuseNativeTransport } from '../fuse/transport/fuse-native.ts';
+import type { Transport } from '../fuse/transport/transport.ts';
+import { LOG_FILE_MAX_BYTES } from '../limits.ts';
+import { type LogLevel, createLogger } from '../log.ts';
+import { type RunningMount, startMount } from '../mount.ts';
+import { print } from './terminal.ts';
+
+/** The transports by name, for `--transport`. */
+export const TRANSPORTS: Readonly<Record<string, Transport>> = {
+  [fuseNativeTransport.name]: fuseNativeTransport,
+};
+
+export interface MountCommandOptions {
+  readonly all: boolean;
+  readonly foreground: boolean;
+  readonly allowOther: boolean;
+  readonly allowNonEmpty: boolean;
+  readonly readOnly: boolean;
+  readonly uid?: number;
+  readonly gid?: number;
+  readonly umask: number;
+  readonly refresh: number;
+  readonly cacheMemory: number;
+  readonly transport: string;
+  readonly logLevel: LogLevel;
+  readonly logFile?: string;
+}
+
+/** What a mount in the background tells the command that started it, once. */
+type Verdict =
+  | { readonly ready: true }
+  | { readonly ready: false; readonly message: string; readonly advice?: string | undefined };
+
+/**
+ * Mounts buckets at a directory: in the background, returning once the mount answers, or in the foreground until it
+ * is unmounted, by Ctrl-C among others.
+ *
+ * @param buckets names; empty with `--all`
+ * @throws UserError when it can't be mounted
+ */
+export async function mountCommand(
+  buckets: readonly string[],
+  mountpoint: string,
+  options: MountCommandOptions,
+): Promise<void> {
+  const path = resolve(mountpoint);
+  if (options.foreground) await runMount(buckets, path, options);
+  else await startInBackground(path, options.logFile ?? defaultLogFile(path));
+}
+
+async function runMount(
+  buckets: readonly string[],
+  mountpoint: string,
+  options: MountCommandOptions,
+): Promise<void> {
+  const log = createLogger(options.logLevel, options.logFile);
+  let mount: RunningMount;
+  try {
+    const config = new Config();
+    for (const warning of config.warnings) log.warn(warning);
+    mount = await startMount(
+      config,
+      {
+        buckets: options.all ? allBuckets(config) : buckets,
+        bucketDirectories: options.all || buckets.length > 1,
+        mountpoint,
+        transport: transportNamed(options.transport),
+        ownership: {
+          uid: options.uid ?? process.getuid?.() ?? 0,
+          gid: options.gid ?? process.getgid?.() ?? 0,
+          umask: options.umask,
+        },
+        allowOther: options.allowOther,
+        allowNonEmpty: options.allowNonEmpty,
+        readOnly: options.readOnly,
+        refreshSeconds: options.refresh,
+        cacheMemoryBytes: options.cacheMemory,
+      },
+      log,
+    );
+  } catch (error) {
+    log.error(messageOf(error));
+    tellParent({
+      ready: false,
+      message: messageOf(error),
+      advice: error instanceof UserError ? error.advice : undefined,
+    });
+    throw error;
+  }
+
+  const end = (): void => {
+    mount.unmount().catch((error: unknown) => log.error(messageOf(error)));
+  };
+  process.on('SIGTERM', end);
+  process.on('SIGINT', end);
+  process.on('SIGHUP', () => void mount.refresh());
+  const control = await serveControl(mountpoint, {
+    status: async () => mount.status(),
+    refresh: async () => mount.refresh(),
+    unmount: async () => mount.unmount(),
+  });
+  if (process.send) tellParent({ ready: true });
+  else print(`${mountpoint} is mounted; Ctrl-C unmounts it.`);
+  // The current directory of a process in the background would keep a file system busy.
+  process.chdir('/');
+  await mount.closed;
+  control.close();
+}
+
+function tellParent(verdict: Verdict): void {
+  process.send?.(verdict, () => process.disconnect?.());
+}
+
+/** Starts this same command again, detached and with `--foreground`, and waits for its verdict. */
+async function startInBackground(mountpoint: string, logFile: string): Promise<void> {
+  const output = openLogFile(logFile);
+  const [script = ''] = process.argv.slice(1);
+  const child = spawn(
+    process.execPath,
+    [...process.execArgv, script, ...process.argv.slice(2), '--foreground', '--log-file', logFile],
+    { detached: true, stdio: ['ignore', output, output, 'ipc'] },
+  );
+  const verdict = await new Promise<Verdict>((resolveVerdict, reject) => {
+    child.once('message', (message) => resolveVerdict(message as Verdict));
+    child.once('error', reject);
+    child.once('exit', (code, signal) =>
+      resolveVerdict({
+        ready: false,
+        message: `the mount ended before it was ready (${signal ?? `exit code ${code}`})`,
+        advice: `Its log may say why: ${logFile}`,
+      }),
+    );
+  });
+  if (!verdict.ready) throw new UserError(verdict.message, verdict.advice);
+  child.unref();
+  print(`${mountpoint} is mounted (pid ${child.pid}, log ${logFile}).`);
+  print(`"dtool-ecs-mount umount ${mountpoint}" unmounts it.`);
+}
+
+function allBuckets(config: Config): readonly string[] {
+  const buckets = config.configuredBuckets();
+  if (buckets.length === 0) {
+    throw new UserError(
+      'no bucket is configured',
+      `Set DTOOL_ECS_ENDPOINT_<bucket> and its keys in the environment or in ${config.file}.`,
+    );
+  }
+  return buckets;
+}
+
+function transportNamed(name: string): Transport {
+  const transport = Object.hasOwn(TRANSPORTS, name) ? TRANSPORTS[name] : undefined;
+  if (!transport) throw new UserError(`there is no transport ${name}`);
+  return transport;
+}
+
+/** In the XDG state directory, one for each mountpoint. */
+function defaultLogFile(mountpoint: string): string {
+  const state = process.env['XDG_STATE_HOME'] || join(homedir(), '.local', 'state');
+  const name = mountpoint.replaceAll('/', '-').replace(/^-/, '') || basename(mountpoint) || 'root';
+  return join(state, 'dtool-ecs-mount', 'log', `${name}.log`);
+}
+
+function openLogFile(path: string): number {
+  try {
+    mkdirSync(resolve(path, '..'), { recursive: true, mode: 0o700 });
+    if ((statSync(path, { throwIfNoEntry: false })?.size ?? 0) > LOG_FILE_MAX_BYTES)
+      renameSync(path, `${path}.1`);
+    const file = openSync(path, 'a', 0o600);
+    accessSync(path, constants.W_OK);
+    return file;
+  } catch (error) {
+    throw new UserError(
+      `the log file ${path} can't be written: ${messageOf(error)}`,
+      'Give another: --log-file PATH.',
+      {
+        cause: error,
+      },
+    );
+  }
+}

@@ -1,0 +1,44 @@
+import { resolve } from 'node:path';
+import { askAllMounts } from '../control.ts';
+import { UserError } from '../errors.ts';
+import type { MountStatus } from '../mount.ts';
+
+/** A bucket, or one dataset in it by name or uuid. */
+export interface Target {
+  readonly bucket: string;
+  readonly dataset?: string;
+}
+
+/**
+ * What a user means by `BUCKET`, `BUCKET/DATASET`, `ecs://BUCKET/UUID`, `s3://BUCKET/UUID`, or a path in a mount: the
+ * mount itself, a bucket's directory, or anything in a dataset.
+ *
+ * @throws UserError for a path that is in no mount
+ */
+export async function parseTarget(text: string): Promise<Target> {
+  const uri = /^(?:ecs|s3):\/\/([^/]+)\/?(.*)$/.exec(text);
+  if (uri) return target(uri[1] ?? '', uri[2]);
+  if (/^[./]/.test(text)) return targetOfPath(resolve(text));
+  const slash = text.indexOf('/');
+  return slash < 0 ? { bucket: text } : target(text.slice(0, slash), text.slice(slash + 1));
+}
+
+function target(bucket: string, dataset: string | undefined): Target {
+  return dataset === undefined || dataset === '' ? { bucket } : { bucket, dataset };
+}
+
+async function targetOfPath(path: string): Promise<Target> {
+  const mounts = (await askAllMounts('status')) as readonly MountStatus[];
+  const mount = mounts.find(({ mountpoint }) => path === mountpoint || path.startsWith(`${mountpoint}/`));
+  if (!mount) throw new UserError(`${path} is in no mount`, '"dtool-ecs-mount status" lists the mounts.');
+  const below = path
+    .slice(mount.mountpoint.length + 1)
+    .split('/')
+    .filter((name) => name !== '');
+  const bucket = mount.bucketDirectories ? below.shift() : mount.buckets[0]?.bucket;
+  if (bucket === undefined)
+    throw new UserError(`${path} has several buckets`, 'Name one of its directories.');
+  const [first, second] = below;
+  // Below .uuid and .proto the dataset is one level further down; a proto dataset's name ends with ~uuid there.
+  return target(bucket, first === '.uuid' || first === '.proto' ? second : first);
+}

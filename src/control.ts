@@ -1,0 +1,139 @@
+import { createHash } from 'node:crypto';
+import { chmod, lstat, mkdir, readdir, unlink } from 'node:fs/promises';
+import { type Server, type Socket, connect, createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { UserError, messageOf } from './errors.ts';
+import { CONTROL_MESSAGE_MAX_BYTES, CONTROL_TIMEOUT_MS } from './limits.ts';
+
+/**
+ * How commands talk to running mounts: one private Unix socket per mount, over which a request and its answer go as
+ * one line of JSON each. The socket's name is made from the mountpoint, so a mount is found without asking around.
+ */
+
+/** What can be asked of a mount, and what it answers with. */
+export type ControlHandlers = Readonly<Record<string, () => Promise<unknown>>>;
+
+interface Answer {
+  readonly result?: unknown;
+  readonly error?: { readonly message: string; readonly advice?: string | undefined };
+}
+
+/**
+ * The directory of the sockets of this user, made with mode 0700 where it is missing.
+ *
+ * @throws UserError when somebody else owns it
+ */
+export async function controlDirectory(): Promise<string> {
+  const uid = process.getuid?.() ?? 0;
+  const runtime = process.env['XDG_RUNTIME_DIR'];
+  const path = runtime ? join(runtime, 'dtool-ecs-mount') : join(tmpdir(), `dtool-ecs-mount-${uid}`);
+  await mkdir(path, { recursive: true, mode: 0o700 });
+  const stat = await lstat(path);
+  if (!stat.isDirectory() || stat.uid !== uid || (stat.mode & 0o077) !== 0) {
+    throw new UserError(
+      `${path} is not a private directory of yours`,
+      'Remove it, or set XDG_RUNTIME_DIR to a directory that is.',
+    );
+  }
+  return path;
+}
+
+async function socketPath(mountpoint: string): Promise<string> {
+  const name = createHash('sha256').update(mountpoint).digest('hex').slice(0, 16);
+  return join(await controlDirectory(), `${name}.sock`);
+}
+
+/**
+ * Listens for the commands of one mount until it is closed.
+ *
+ * @param mountpoint absolute path
+ * @param handlers by command; what they resolve with must survive JSON
+ */
+export async function serveControl(mountpoint: string, handlers: ControlHandlers): Promise<Server> {
+  const path = await socketPath(mountpoint);
+  await unlink(path).catch(() => {});
+  const server = createServer((socket) => {
+    socket.on('error', () => socket.destroy());
+    readLine(socket).then(
+      async (line) => socket.end(`${JSON.stringify(await answer(line, handlers))}\n`),
+      () => socket.destroy(),
+    );
+  });
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(path, resolve);
+  });
+  await chmod(path, 0o600);
+  return server;
+}
+
+async function answer(line: string, handlers: ControlHandlers): Promise<Answer> {
+  try {
+    const { command } = JSON.parse(line) as { readonly command: string };
+    const handler = Object.hasOwn(handlers, command) ? handlers[command] : undefined;
+    if (!handler) throw new UserError(`this mount does not know the command ${command}`);
+    return { result: await handler() };
+  } catch (error) {
+    const advice = error instanceof UserError ? error.advice : undefined;
+    return { error: { message: messageOf(error), advice } };
+  }
+}
+
+/**
+ * Asks the mount at a mountpoint.
+ *
+ * @returns its answer, or undefined when no mount listens there
+ * @throws UserError with what the mount said, or when it does not answer in time
+ */
+export async function askMount(mountpoint: string, command: string): Promise<unknown> {
+  return ask(await socketPath(mountpoint), command);
+}
+
+/** Asks every mount of this user; those that don't answer are left out, and the sockets of dead ones removed. */
+export async function askAllMounts(command: string): Promise<readonly unknown[]> {
+  const directory = await controlDirectory();
+  const sockets = (await readdir(directory)).filter((name) => name.endsWith('.sock'));
+  const answers = await Promise.allSettled(sockets.map((name) => ask(join(directory, name), command)));
+  return answers.flatMap((answered) =>
+    answered.status === 'fulfilled' && answered.value !== undefined ? [answered.value] : [],
+  );
+}
+
+async function ask(path: string, command: string): Promise<unknown> {
+  const socket = connect(path);
+  socket.setTimeout(CONTROL_TIMEOUT_MS, () =>
+    socket.destroy(new UserError(`the mount did not answer: ${path}`)),
+  );
+  try {
+    await new Promise<void>((resolve, reject) => {
+      socket.once('connect', resolve);
+      socket.once('error', reject);
+    });
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? error.code : undefined;
+    if (code === 'ECONNREFUSED') await unlink(path).catch(() => {});
+    if (code === 'ECONNREFUSED' || code === 'ENOENT') return undefined;
+    throw error;
+  }
+  socket.write(`${JSON.stringify({ command })}\n`);
+  const { result, error } = JSON.parse(await readLine(socket)) as Answer;
+  socket.destroy();
+  if (error) throw new UserError(error.message, error.advice);
+  return result;
+}
+
+function readLine(socket: Socket): Promise<string> {
+  return new Promise((resolve, reject) => {
+    let text = '';
+    socket.setEncoding('utf8');
+    socket.on('data', (chunk: string) => {
+      text += chunk;
+      const end = text.indexOf('\n');
+      if (end >= 0) resolve(text.slice(0, end));
+      else if (text.length > CONTROL_MESSAGE_MAX_BYTES) reject(new Error('message too long'));
+    });
+    socket.once('error', reject);
+    socket.once('close', () => reject(new Error('the connection ended in the middle of a message')));
+  });
+}

@@ -1,0 +1,98 @@
+import type { Clock } from '../clock.ts';
+import type { BucketConfig, Config } from '../config.ts';
+import { UserError } from '../errors.ts';
+import { CREDENTIALS_KEEP_MS } from '../limits.ts';
+import type { Logger } from '../log.ts';
+import { REGISTRATION_PREFIX } from './dtool/keys.ts';
+import { type RequestLimiter, createLimitingObjectStore } from './limiting-object-store.ts';
+import { createLoggingObjectStore } from './logging-object-store.ts';
+import { type ObjectStore, StoreError } from './object-store.ts';
+import { createRetryingObjectStore } from './retrying-object-store.ts';
+import { type S3Credentials, createS3ObjectStore } from './s3-object-store.ts';
+import { adviceFor } from './store-advice.ts';
+import type { StoreCounters } from './store-counters.ts';
+
+/** What the stores of all buckets of a process share. */
+export interface StoreEnvironment {
+  readonly config: Config;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly limiter: RequestLimiter;
+  readonly counters: StoreCounters;
+}
+
+/** The store of a bucket as it is configured. */
+export interface BucketStore {
+  readonly config: BucketConfig;
+  /** Repeats what fails for a while, as file operations need it. */
+  readonly store: ObjectStore;
+  /**
+   * Makes sure that the bucket can be listed with the credentials at hand.
+   *
+   * @throws UserError that says why not, and what to do
+   */
+  check(): Promise<void>;
+  /** Closes the connections. */
+  close(): void;
+}
+
+/** Tries of the first request to a bucket, by somebody who waits for the answer. */
+const CHECK_TRIES = 3;
+
+/**
+ * Puts the store of a bucket together: retry over limit over log over S3, so that a request that waits for its next
+ * try takes nobody's place.
+ *
+ * @throws UserError when the bucket is not, or wrongly, configured
+ */
+export function openBucketStore(bucket: string, environment: StoreEnvironment): BucketStore {
+  const { clock, log, limiter, counters } = environment;
+  const config = environment.config.bucketConfig(bucket);
+  const s3 = createS3ObjectStore({
+    bucket,
+    endpoint: config.endpoint,
+    credentials: credentialsOf(bucket, environment),
+  });
+  const once = createLimitingObjectStore(
+    createLoggingObjectStore(s3, { logger: log, counters, clock }),
+    limiter,
+  );
+  const onRetry = (): void => counters.retried();
+  const quick = createRetryingObjectStore(once, { clock, onRetry, tries: CHECK_TRIES });
+  return {
+    config,
+    store: createRetryingObjectStore(once, { clock, onRetry }),
+    check: async () => check(quick, config.endpoint),
+    close: () => s3.close(),
+  };
+}
+
+/** Credentials are read anew now and then, so that a key that was exchanged in the configuration is found. */
+function credentialsOf(
+  bucket: string,
+  { config, clock }: Pick<StoreEnvironment, 'config' | 'clock'>,
+): () => Promise<S3Credentials> {
+  let credentials: S3Credentials | undefined;
+  let readAt = 0;
+  return async () => {
+    if (!credentials || clock.monotonic() - readAt > CREDENTIALS_KEEP_MS) {
+      const { accessKeyId, secretAccessKey } = config.readCredentials(bucket);
+      credentials = { accessKeyId, secretAccessKey: secretAccessKey.reveal() };
+      readAt = clock.monotonic();
+    }
+    return credentials;
+  };
+}
+
+async function check(store: ObjectStore, endpoint: string): Promise<void> {
+  try {
+    await store.listPage({ prefix: REGISTRATION_PREFIX, maxKeys: 1 });
+  } catch (error) {
+    if (!(error instanceof StoreError)) throw error;
+    throw new UserError(
+      `bucket ${store.bucket} at ${endpoint} can't be listed: ${error.message}`,
+      adviceFor(error.reason, store.bucket),
+      { cause: error },
+    );
+  }
+}

@@ -1,0 +1,58 @@
+import type { Attributes, Node, Timestamp } from './node.ts';
+
+/** Who owns every file of a mount, and what of its permission bits is taken away. */
+export interface Ownership {
+  readonly uid: number;
+  readonly gid: number;
+  /** As of umask(2): bits that no file and no directory has. */
+  readonly umask: number;
+}
+
+const MODES: Readonly<Record<Node['kind'], number>> = { file: 0o444, directory: 0o555, symlink: 0o777 };
+const SECTOR_BYTES = 512;
+const DIRECTORY_BYTES = 4096;
+
+/** Attributes of something that nobody changes through the mount. */
+export function readOnlyAttributes(
+  kind: Node['kind'],
+  ownership: Ownership,
+  ino: number,
+  size: number,
+  time: Timestamp,
+): Attributes {
+  const bytes = kind === 'directory' ? DIRECTORY_BYTES : size;
+  return {
+    ino,
+    kind,
+    mode: kind === 'symlink' ? MODES.symlink : MODES[kind] & ~ownership.umask,
+    // 1 for a directory says that its subdirectories are not counted (so find(1) looks at every entry).
+    nlink: 1,
+    uid: ownership.uid,
+    gid: ownership.gid,
+    size: bytes,
+    blocks: Math.ceil(bytes / SECTOR_BYTES),
+    atime: time,
+    mtime: time,
+    ctime: time,
+  };
+}
+
+/** The earliest and latest times that every file system and tool can show, in seconds since the epoch. */
+const SECONDS_MAX = 253_402_300_799;
+
+/**
+ * From seconds since the epoch as dtool writes them, fractions included, to the nearest microsecond: a double of
+ * this size is no more exact than that. What no clock shows (NaN, before 1970, after 9999) becomes 0.
+ */
+export function timestampOfSeconds(seconds: number): Timestamp {
+  if (!(seconds >= 0 && seconds <= SECONDS_MAX)) return { seconds: 0, nanoseconds: 0 };
+  const microseconds = Math.round((seconds % 1) * 1e6);
+  return microseconds === 1e6
+    ? { seconds: Math.floor(seconds) + 1, nanoseconds: 0 }
+    : { seconds: Math.floor(seconds), nanoseconds: microseconds * 1000 };
+}
+
+/** From milliseconds since the epoch. */
+export function timestampOfMilliseconds(milliseconds: number): Timestamp {
+  return timestampOfSeconds(milliseconds / 1000);
+}

@@ -1,0 +1,69 @@
+import type { Clock } from '../../clock.ts';
+import type { BlockCache } from '../../cache/block-cache.ts';
+import type { ObjectStore } from '../../ecs/object-store.ts';
+import { messageOf } from '../../errors.ts';
+import type { Ownership } from './attributes.ts';
+import type { ContentSource } from './files.ts';
+import type { Problems } from './problems.ts';
+import { Refreshing } from './refreshing.ts';
+
+/** What everything in one bucket's tree shares. */
+export class BucketContext {
+  readonly store: ObjectStore;
+  readonly ownership: Ownership;
+  readonly source: ContentSource;
+  readonly #environment: TreeEnvironment;
+
+  constructor(store: ObjectStore, environment: TreeEnvironment) {
+    this.store = store;
+    this.ownership = environment.ownership;
+    this.#environment = environment;
+    this.source = {
+      store,
+      cache: environment.cache,
+      onReadError: (key, error) => this.report(key, messageOf(error)),
+    };
+  }
+
+  report(key: string, reason: string): void {
+    this.#environment.problems.report({ bucket: this.store.bucket, key, reason });
+  }
+
+  resolve(key: string): void {
+    this.#environment.problems.resolve(this.store.bucket, key);
+  }
+
+  /**
+   * A value of this bucket that is loaded on demand.
+   *
+   * @param what the key or prefix that it comes from, for the report of a refresh that fails
+   * @param timeToLiveMs default: as configured for what can change
+   */
+  refreshing<T>(
+    what: string,
+    load: (previous: T | undefined, signal: AbortSignal) => Promise<T>,
+    timeToLiveMs = this.#environment.refreshMs,
+  ): Refreshing<T> {
+    const { clock, lifetime } = this.#environment;
+    return new Refreshing(load, {
+      clock,
+      lifetime,
+      timeToLiveMs,
+      onError: (error) =>
+        this.report(what, `could not be refreshed, older content is shown: ${messageOf(error)}`),
+      onSuccess: () => this.resolve(what),
+    });
+  }
+}
+
+/** What all buckets of a mount share. */
+export interface TreeEnvironment {
+  readonly cache: BlockCache;
+  readonly ownership: Ownership;
+  readonly problems: Problems;
+  readonly clock: Clock;
+  /** Aborts when the mount ends. */
+  readonly lifetime: AbortSignal;
+  /** Time to live of what can change in the bucket. */
+  readonly refreshMs: number;
+}

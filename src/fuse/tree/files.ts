@@ -1,0 +1,101 @@
+import type { BlockCache } from '../../cache/block-cache.ts';
+import type { Content } from '../../cache/block-key.ts';
+import { SequentialReader } from '../../cache/read-ahead.ts';
+import type { ObjectStore } from '../../ecs/object-store.ts';
+import { isAbort } from '../../errors.ts';
+import type { Attributes, FileNode, Lifetime, OpenFile, SymlinkNode } from './node.ts';
+
+/** Where the bytes of files come from, and who hears when they can't be had. */
+export interface ContentSource {
+  readonly store: ObjectStore;
+  readonly cache: BlockCache;
+  /** Hears of every read that failed, but not of those that were given up. */
+  readonly onReadError: (key: string, error: unknown) => void;
+}
+
+/** Opens content of the store for reading. */
+export function openContent(source: ContentSource, content: Content): OpenFile {
+  const reader = new SequentialReader(source.cache, source.store, content);
+  return {
+    read: async (offset, length, signal) => {
+      try {
+        return await reader.read(offset, length, signal);
+      } catch (error) {
+        if (!isAbort(error)) source.onReadError(content.key, error);
+        throw error;
+      }
+    },
+    close: () => reader.close(),
+  };
+}
+
+/** An object in the store that may be replaced by another while it is mounted. */
+export class ReplaceableFile implements FileNode {
+  readonly kind = 'file';
+  readonly lifetime: Lifetime = 'refresh';
+  readonly #source: ContentSource;
+  readonly #content: Content;
+  readonly #attributes: Attributes;
+
+  constructor(source: ContentSource, content: Content, attributes: Attributes) {
+    this.#source = source;
+    this.#content = content;
+    this.#attributes = attributes;
+  }
+
+  attributes(): Attributes {
+    return this.#attributes;
+  }
+
+  /**
+   * Looks at the object first: an open that finds it replaced fails with ESTALE, whereupon the kernel looks the name
+   * up again, gets the new size and repeats the open. A read that found out could only fail.
+   */
+  async open(signal: AbortSignal): Promise<OpenFile> {
+    const file = openContent(this.#source, this.#content);
+    await file.read(0, 1, signal);
+    return file;
+  }
+}
+
+/** A small file that is made here and not in the store. */
+export class MemoryFile implements FileNode {
+  readonly kind = 'file';
+  readonly lifetime: Lifetime;
+  readonly #content: Uint8Array;
+  readonly #attributes: Attributes;
+
+  constructor(content: Uint8Array, lifetime: Lifetime, attributes: Attributes) {
+    this.#content = content;
+    this.lifetime = lifetime;
+    this.#attributes = attributes;
+  }
+
+  attributes(): Attributes {
+    return this.#attributes;
+  }
+
+  async open(): Promise<OpenFile> {
+    return {
+      read: async (offset, length) => [this.#content.subarray(offset, offset + length)],
+      close: () => {},
+    };
+  }
+}
+
+export class Symlink implements SymlinkNode {
+  readonly kind = 'symlink';
+  readonly lifetime: Lifetime;
+  readonly target: string;
+  readonly #attributes: Attributes;
+
+  constructor(target: string, lifetime: Lifetime, attributes: Attributes) {
+    this.target = target;
+    this.lifetime = lifetime;
+    this.#attributes = attributes;
+  }
+
+  attributes(): Attributes {
+    return this.#attributes;
+  }
+}

@@ -1,0 +1,46 @@
+/**
+ * One run of an asynchronous task, shared by everybody who waits for it. It is cancelled when the last of them has
+ * given up, and never because one of several has.
+ */
+export class SharedTask<T> {
+  readonly #controller = new AbortController();
+  readonly #result: Promise<T>;
+  #waiters = 0;
+  #settled = false;
+
+  /** @param run is started at once; its signal aborts when nobody waits any more */
+  constructor(run: (signal: AbortSignal) => Promise<T>) {
+    this.#result = run(this.#controller.signal).finally(() => {
+      this.#settled = true;
+    });
+    // Whoever waits gets the rejection; with nobody left there is nobody to tell.
+    this.#result.catch(() => {});
+  }
+
+  /** Whether it was cancelled: who comes now must start another one. */
+  get abandoned(): boolean {
+    return this.#controller.signal.aborted;
+  }
+
+  /**
+   * Waits for the result.
+   *
+   * @throws the signal's reason as soon as it aborts, or what the task threw
+   */
+  async wait(signal: AbortSignal): Promise<T> {
+    signal.throwIfAborted();
+    this.#waiters += 1;
+    let onAbort = (): void => {};
+    const aborted = new Promise<never>((_, reject) => {
+      onAbort = (): void => reject(signal.reason);
+      signal.addEventListener('abort', onAbort, { once: true });
+    });
+    try {
+      return await Promise.race([this.#result, aborted]);
+    } finally {
+      signal.removeEventListener('abort', onAbort);
+      this.#waiters -= 1;
+      if (this.#waiters === 0 && !this.#settled) this.#controller.abort();
+    }
+  }
+}
