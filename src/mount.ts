@@ -2,6 +2,7 @@ import { BlockCache, type BlockCacheStatistics } from './cache/block-cache.ts';
 import { systemClock } from './clock.ts';
 import type { Config } from './config.ts';
 import { type BucketStore, openBucketStore } from './ecs/bucket-store.ts';
+import { REGISTRATION_PREFIX } from './ecs/dtool/keys.ts';
 import { type QueueDepth, RequestLimiter } from './ecs/limiting-object-store.ts';
 import { type StoreCounts, StoreCounters } from './ecs/store-counters.ts';
 import { UserError, messageOf } from './errors.ts';
@@ -168,7 +169,7 @@ async function openStores(
     buckets.map(async (bucket) => {
       const store = openBucketStore(bucket, environment);
       try {
-        await store.check();
+        await store.check(REGISTRATION_PREFIX);
         return store;
       } catch (error) {
         store.close();

@@ -1,6 +1,7 @@
 import { systemClock } from '../clock.ts';
 import { Config } from '../config.ts';
 import { type BucketStore, openBucketStore } from '../ecs/bucket-store.ts';
+import { REGISTRATION_PREFIX } from '../ecs/dtool/keys.ts';
 import { DatasetReader } from '../ecs/dtool/dataset-reader.ts';
 import { type Problem, problemFrom } from '../ecs/dtool/format-error.ts';
 import { type DatasetEntry, readRegistry } from '../ecs/dtool/registry.ts';
@@ -72,7 +73,7 @@ export async function lsCommand(
       counters: new StoreCounters(),
     });
     try {
-      await bucket.check();
+      await bucket.check(REGISTRATION_PREFIX);
       if (target.dataset === undefined) datasets.push(...(await listDatasets(bucket)));
       else printItems(await listItems(bucket, target.dataset), options.json);
     } finally {

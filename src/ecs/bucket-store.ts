@@ -3,7 +3,6 @@ import type { BucketConfig, Config } from '../config.ts';
 import { UserError } from '../errors.ts';
 import { CREDENTIALS_KEEP_MS } from '../limits.ts';
 import type { Logger } from '../log.ts';
-import { REGISTRATION_PREFIX } from './dtool/keys.ts';
 import { type RequestLimiter, createLimitingObjectStore } from './limiting-object-store.ts';
 import { createLoggingObjectStore } from './logging-object-store.ts';
 import { type ObjectStore, StoreError } from './object-store.ts';
@@ -27,11 +26,11 @@ export interface BucketStore {
   /** Repeats what fails for a while, as file operations need it. */
   readonly store: ObjectStore;
   /**
-   * Makes sure that the bucket can be listed with the credentials at hand.
+   * Makes sure that the keys below a prefix can be listed with the credentials at hand.
    *
    * @throws UserError that says why not, and what to do
    */
-  check(): Promise<void>;
+  check(prefix: string): Promise<void>;
   /** Closes the connections. */
   close(): void;
 }
@@ -62,7 +61,7 @@ export function openBucketStore(bucket: string, environment: StoreEnvironment): 
   return {
     config,
     store: createRetryingObjectStore(once, { clock, onRetry }),
-    check: async () => check(quick, config.endpoint),
+    check: async (prefix) => check(quick, prefix, config.endpoint),
     close: () => s3.close(),
   };
 }
@@ -84,9 +83,9 @@ function credentialsOf(
   };
 }
 
-async function check(store: ObjectStore, endpoint: string): Promise<void> {
+async function check(store: ObjectStore, prefix: string, endpoint: string): Promise<void> {
   try {
-    await store.listPage({ prefix: REGISTRATION_PREFIX, maxKeys: 1 });
+    await store.listPage({ prefix, maxKeys: 1 });
   } catch (error) {
     if (!(error instanceof StoreError)) throw error;
     throw new UserError(

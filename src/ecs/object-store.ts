@@ -5,9 +5,10 @@ import { FsError, type FsErrorCode } from '../errors.ts';
  * One bucket, as everything above `ecs/` sees it: the port that S3, the test double and the decorators
  * (retry, limit, log) implement. `test/contract/object-store.ts` holds every implementation to this text.
  *
- * Keys are any Unicode strings and travel verbatim. Every method rejects with a {@link StoreError}, or with the
- * signal's `AbortError` promptly after the signal aborts; it never resolves with less than it promises. No method
- * keeps a reference to a buffer it was given once its promise has settled.
+ * Keys are any well-formed Unicode strings of at least one character and travel verbatim. Every method rejects with
+ * a {@link StoreError}, or with the signal's reason (an `AbortError` unless its owner chose another) promptly after
+ * the signal aborts; it never resolves with less than it promises. No method touches a buffer it was given once its
+ * promise has settled.
  */
 export interface ObjectStore {
   readonly bucket: string;
@@ -45,8 +46,12 @@ export interface ObjectStore {
   listPage(query: ListQuery, options?: RequestOptions): Promise<ListPage>;
 
   /**
-   * Stores an object, whole or not at all. Readers see the old object or the new one, never a mixture.
+   * Stores an object, whole or not at all. Readers see the old object or the new one, never a mixture. A request
+   * that failed may have stored it all the same, unless the reason says that the store refused it. What a stream
+   * body fails with is passed on as it is.
    *
+   * @throws reason `bad-request` when a stream body has not the size that was announced, or a metadata value could
+   * not arrive as it is
    * @throws reason `precondition-failed` when `ifNoneMatch` is '*' and the key exists
    * @throws reason `bad-digest` when the content that arrived has not the given MD5
    */
@@ -73,7 +78,10 @@ export interface ObjectInfo {
   readonly etag: string;
   /** Milliseconds since the epoch. */
   readonly lastModified: number;
-  /** User metadata: names in lower case without `x-amz-meta-`, values as the store sent them. */
+  /**
+   * User metadata: names in lower case without `x-amz-meta-`, values as the store sent them: UTF-8 where the bytes
+   * are that, else ISO 8859-1.
+   */
   readonly metadata: Readonly<Record<string, string>>;
 }
 
@@ -110,6 +118,7 @@ export interface ListedObject {
 export type PutBody = Uint8Array | { readonly size: number; open(): Readable };
 
 export interface PutOptions extends RequestOptions {
+  /** User metadata. Values are printable ASCII without spaces at their ends: no other arrives everywhere. */
   readonly metadata?: Readonly<Record<string, string>>;
   /** MD5 of the content, 16 bytes; the store checks what arrives against it. */
   readonly md5?: Uint8Array;

@@ -1,4 +1,4 @@
-import { type FileName, isFileName, safeFileName } from './path.ts';
+import { type FileName, isFileName, safeFileName } from '../../file-name.ts';
 
 /** What decides which name a dataset gets. */
 export interface NamedDataset {

@@ -10,7 +10,8 @@ import { type Ownership, readOnlyAttributes, timestampOfSeconds } from './attrib
 import { Directory, type Entries } from './directory.ts';
 import { type ContentSource, openContent } from './files.ts';
 import { ItemInodeNumbers, inodeNumber } from './inode-numbers.ts';
-import { type FileName, parseRelpath } from './path.ts';
+import type { FileName } from '../../file-name.ts';
+import { parseRelpath } from './relpath.ts';
 
 /** What a tree of items needs to know of an item, from a manifest or from the objects of a proto dataset. */
 export interface TreeItem {

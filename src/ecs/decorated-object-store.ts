@@ -1,0 +1,72 @@
+import type { ObjectStore, PutOptions, RequestOptions } from './object-store.ts';
+
+export type StoreOperation = 'getRange' | 'get' | 'head' | 'listPage' | 'put' | 'delete';
+
+/** What a decorator knows of a request before it is made. */
+export interface StoreRequest {
+  readonly operation: StoreOperation;
+  readonly bucket: string;
+  /** The key or, for a list, the prefix. */
+  readonly key: string;
+  /** The bytes that a ranged read asks for. */
+  readonly range?: { readonly offset: number; readonly length: number };
+  readonly options: RequestOptions & Pick<PutOptions, 'ifNoneMatch'>;
+}
+
+/**
+ * What a decorator does around one request.
+ *
+ * @param run makes the request, anew every time it is called
+ * @param bytesOf the bytes of content that a request with this result has moved, in either direction
+ */
+export type Around = <T>(
+  request: StoreRequest,
+  run: () => Promise<T>,
+  bytesOf: (result: T) => number,
+) => Promise<T>;
+
+/** A store that makes every request of `store` through `around`. */
+export function decorate(store: ObjectStore, around: Around): ObjectStore {
+  const { bucket } = store;
+  return {
+    bucket,
+    getRange(key, offset, targets, options = {}) {
+      const length = targets.reduce((sum, target) => sum + target.length, 0);
+      return around(
+        { operation: 'getRange', bucket, key, range: { offset, length }, options },
+        () => store.getRange(key, offset, targets, options),
+        () => length,
+      );
+    },
+    get: (key, maxBytes, options = {}) =>
+      around(
+        { operation: 'get', bucket, key, options },
+        () => store.get(key, maxBytes, options),
+        (object) => object.body.length,
+      ),
+    head: (key, options = {}) =>
+      around(
+        { operation: 'head', bucket, key, options },
+        () => store.head(key, options),
+        () => 0,
+      ),
+    listPage: (query, options = {}) =>
+      around(
+        { operation: 'listPage', bucket, key: query.prefix, options },
+        () => store.listPage(query, options),
+        () => 0,
+      ),
+    put: (key, body, options = {}) =>
+      around(
+        { operation: 'put', bucket, key, options },
+        () => store.put(key, body, options),
+        () => (body instanceof Uint8Array ? body.length : body.size),
+      ),
+    delete: (key, options = {}) =>
+      around(
+        { operation: 'delete', bucket, key, options },
+        () => store.delete(key, options),
+        () => 0,
+      ),
+  };
+}

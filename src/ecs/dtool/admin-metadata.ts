@@ -1,0 +1,131 @@
+import { z } from 'zod';
+import { FormatError, type ObjectAddress } from './format-error.ts';
+import { describe, isJsonObject, parseJson } from './json.ts';
+import { isTimestamp } from './timestamp.ts';
+
+/** Who made a dataset and when, what it is called and whether it is frozen. Times are seconds since the epoch. */
+export interface AdminMetadata {
+  /** As written; the registration key's is the one that counts. */
+  readonly uuid: string;
+  readonly dtoolcoreVersion: string | undefined;
+  /** Any string: dtool allows `[0-9a-zA-Z-_.]{1,80}`, other writers may not care. */
+  readonly name: string;
+  readonly type: 'dataset' | 'protodataset';
+  readonly creatorUsername: string | undefined;
+  /** Undefined in datasets that dtoolcore 3.1 and older made. */
+  readonly createdAt: number | undefined;
+  /** Undefined in proto datasets, and in some frozen ones. */
+  readonly frozenAt: number | undefined;
+}
+
+const timestamp = z
+  .union([
+    z.number(),
+    z
+      .string()
+      .regex(/^\s*[-+]?\d+(\.\d*)?(e[-+]?\d+)?\s*$/i)
+      .transform(Number),
+  ])
+  .refine(isTimestamp);
+
+/** Names as dtool writes them, in dtool's order. */
+const FIELDS = {
+  uuid: z.string(),
+  dtoolcore_version: z.string().optional(),
+  name: z.string(),
+  type: z.enum(['dataset', 'protodataset']),
+  creator_username: z.string().optional(),
+  created_at: timestamp.optional(),
+  frozen_at: timestamp.optional(),
+};
+const EXPECTED: Readonly<Record<keyof typeof FIELDS, string>> = {
+  uuid: 'a string',
+  dtoolcore_version: 'a string',
+  name: 'a string',
+  type: '"dataset" or "protodataset"',
+  creator_username: 'a string',
+  created_at: 'seconds since the epoch',
+  frozen_at: 'seconds since the epoch',
+};
+const SCHEMA = z.object(FIELDS);
+const FIELD_NAMES = SCHEMA.keyof().options;
+
+/**
+ * Reads the admin metadata from the object `dtool`: dtool-s3 writes it as user metadata and as JSON body and reads
+ * the user metadata alone. What is missing there is taken from the body; when the six fields that every dataset of
+ * today has are there, the body is not even looked at.
+ *
+ * @param headers user metadata of the object, names in lower case
+ * @throws FormatError for fields that are missing or of the wrong kind, or a needed body that is no JSON object
+ */
+export function parseAdminMetadata(
+  headers: Readonly<Record<string, string>>,
+  body: Buffer,
+  where: ObjectAddress,
+): AdminMetadata {
+  const fields = new Map<string, unknown>();
+  const take = (from: Readonly<Record<string, unknown>>): void => {
+    for (const name of FIELD_NAMES) {
+      if (!fields.has(name) && Object.hasOwn(from, name)) fields.set(name, from[name]);
+    }
+  };
+  take(headers);
+  if (FIELD_NAMES.some((name) => name !== 'frozen_at' && !fields.has(name))) {
+    const parsed = parseJson(body, where);
+    if (!isJsonObject(parsed)) {
+      throw new FormatError(where, `the admin metadata is ${describe(parsed)}, not an object`);
+    }
+    take(parsed);
+  }
+  const result = SCHEMA.safeParse(Object.fromEntries(fields));
+  if (!result.success) {
+    const wrong = new Set(result.error.issues.map(({ path }) => path[0]));
+    const reasons = FIELD_NAMES.filter((name) => wrong.has(name)).map(
+      (name) => `${name} is ${describe(fields.get(name))} where ${EXPECTED[name]} belongs`,
+    );
+    throw new FormatError(where, `the admin metadata is broken: ${reasons.join(', ')}`);
+  }
+  const { data } = result;
+  return {
+    uuid: data.uuid,
+    dtoolcoreVersion: data.dtoolcore_version,
+    name: data.name,
+    type: data.type,
+    creatorUsername: data.creator_username,
+    createdAt: data.created_at,
+    frozenAt: data.frozen_at,
+  };
+}
+
+/**
+ * The text of `.dtool/dtool` as dtool writes it: one line of ASCII JSON in dtool's order of keys, with times that
+ * Python reads as float. Fields that are undefined are left out.
+ */
+export function renderAdminMetadata(admin: AdminMetadata): string {
+  const rendered: Readonly<Record<keyof typeof FIELDS, string | undefined>> = {
+    uuid: pythonString(admin.uuid),
+    dtoolcore_version: pythonString(admin.dtoolcoreVersion),
+    name: pythonString(admin.name),
+    type: pythonString(admin.type),
+    creator_username: pythonString(admin.creatorUsername),
+    created_at: pythonFloat(admin.createdAt),
+    frozen_at: pythonFloat(admin.frozenAt),
+  };
+  const members = FIELD_NAMES.filter((name) => rendered[name] !== undefined).map(
+    (name) => `"${name}": ${rendered[name]}`,
+  );
+  return `{${members.join(', ')}}`;
+}
+
+function pythonString(text: string | undefined): string | undefined {
+  return text === undefined
+    ? undefined
+    : JSON.stringify(text).replaceAll(
+        /[\u007f-\uffff]/g,
+        (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`,
+      );
+}
+
+function pythonFloat(seconds: number | undefined): string | undefined {
+  return Number.isInteger(seconds) ? `${seconds}.0` : seconds?.toString();
+}

@@ -1,0 +1,80 @@
+import { forEachBounded } from '../../for-each-bounded.ts';
+import { LISTING_READS_MAX } from '../../limits.ts';
+import { listAll, type ListedObject, type ObjectStore } from '../object-store.ts';
+import { FormatError, problemFrom, type Problem } from './format-error.ts';
+import { identifierOf, isItemIdentifier, isUnicodeText, type ItemIdentifier } from './identifier.ts';
+import { DATA, type DatasetKeyPrefix } from './keys.ts';
+
+/** An item of a dataset that is not frozen, as its object tells. */
+export interface ProtoItem {
+  /** SHA-1 of the relpath, always. */
+  readonly identifier: ItemIdentifier;
+  readonly relpath: string;
+  /** Bytes. */
+  readonly size: number;
+  /** What the writer found as MD5 of the content, if it said. */
+  readonly hash: string | undefined;
+  /** When the object was written, in seconds since the epoch. */
+  readonly timestamp: number;
+}
+
+/** Both sorted by identifier and key. */
+export interface ProtoItems {
+  readonly items: readonly ProtoItem[];
+  readonly problems: readonly Problem[];
+}
+
+/**
+ * The items of a dataset without manifest: costs the pages of a list and one request an item.
+ *
+ * @throws StoreError when the list fails, or the store or the credentials do; what is wrong with one object is a
+ *   problem in the result
+ */
+export async function readProtoItems(
+  store: ObjectStore,
+  keyPrefix: DatasetKeyPrefix,
+  signal?: AbortSignal,
+): Promise<ProtoItems> {
+  const items: ProtoItem[] = [];
+  const problems: Problem[] = [];
+  const folder = keyPrefix + DATA;
+
+  const readOne = async ({ key }: ListedObject, taskSignal: AbortSignal): Promise<void> => {
+    try {
+      const where = { bucket: store.bucket, key };
+      const identifier = key.slice(folder.length);
+      if (!isItemIdentifier(identifier)) throw new FormatError(where, 'its name is no item identifier');
+      const { metadata, size, lastModified } = await store.head(key, { signal: taskSignal });
+      const handle = metadata['handle'];
+      if (handle === undefined) {
+        throw new FormatError(where, 'it has no `handle` in its user metadata that would say its relpath');
+      }
+      const relpath = relpathOfHandle(handle, identifier);
+      if (relpath === undefined)
+        throw new FormatError(where, 'its `handle` does not belong to its identifier');
+      items.push({ identifier, relpath, size, hash: metadata['checksum'], timestamp: lastModified / 1000 });
+    } catch (error) {
+      problems.push(problemFrom(error));
+    }
+  };
+  await forEachBounded(listAll(store, folder, { signal }), LISTING_READS_MAX, readOne, signal);
+
+  return {
+    items: items.toSorted((a, b) => (a.identifier < b.identifier ? -1 : 1)),
+    problems: problems.toSorted((a, b) => (a.key < b.key ? -1 : 1)),
+  };
+}
+
+/**
+ * The relpath that a handle stands for: as it is (dtool-s3 before 0.14) or from base64 of UTF-8, whichever has the
+ * identifier as SHA-1. The broker version in `structure.json` would be the other way to tell, but can't be trusted.
+ * HTTP clients read header bytes as Latin-1, so a handle with raw UTF-8 in it is tried both ways.
+ */
+export function relpathOfHandle(handle: string, identifier: ItemIdentifier): string | undefined {
+  const candidates = [
+    handle,
+    Buffer.from(handle, 'base64').toString('utf8'),
+    Buffer.from(handle, 'latin1').toString('utf8'),
+  ];
+  return candidates.find((relpath) => isUnicodeText(relpath) && identifierOf(relpath) === identifier);
+}

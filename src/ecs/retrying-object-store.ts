@@ -1,0 +1,63 @@
+import type { Clock } from '../clock.ts';
+import { RETRY_DELAY_MAX_MS, RETRY_DELAY_MIN_MS, STORE_TRIES_MAX } from '../limits.ts';
+import { decorate, type StoreRequest } from './decorated-object-store.ts';
+import { StoreError, type ObjectStore, type StoreErrorReason } from './object-store.ts';
+
+export interface RetryOptions {
+  readonly clock: Clock;
+  /** Tries of one request, the first included; default {@link STORE_TRIES_MAX}. */
+  readonly tries?: number;
+  /** Uniform in [0, 1); default `Math.random`. */
+  readonly random?: () => number;
+  /** Called before every wait. `tries` counts those that have failed; `delayMs` is how long the wait will be. */
+  readonly onRetry?: (request: StoreRequest, error: StoreError, tries: number, delayMs: number) => void;
+}
+
+/**
+ * Repeats requests that failed for a reason that may pass, and gives up with the last error. The wait before each
+ * repetition is random below a ceiling that doubles ("full jitter"), so that clients which failed together do not
+ * come back together. An abort ends the wait.
+ *
+ * Everything is repeated but a put with `ifNoneMatch` whose first try may have stored the object unseen: the second
+ * would find it and report that it was there before.
+ *
+ * Goes above the limiter, `retrying(limiting(logging(store)))`: a request that waits for its next try then holds no
+ * slot, and queues again with its priority.
+ */
+export function createRetryingObjectStore(store: ObjectStore, options: RetryOptions): ObjectStore {
+  const { clock, tries = STORE_TRIES_MAX, random = Math.random, onRetry } = options;
+  return decorate(store, async (request, run) => {
+    const { signal } = request.options;
+    for (let failed = 1; ; failed++) {
+      try {
+        return await run();
+      } catch (error) {
+        if (failed >= tries || !(error instanceof StoreError) || !isRepeatable(request, error)) throw error;
+        const delayMs = retryDelayMs(failed, random());
+        onRetry?.(request, error, failed, delayMs);
+        await clock.sleep(delayMs, signal).catch((reason: unknown) => {
+          signal?.throwIfAborted();
+          throw reason;
+        });
+      }
+    }
+  });
+}
+
+/**
+ * The wait after so many failed tries: between {@link RETRY_DELAY_MIN_MS} and a ceiling that starts at twice that
+ * and doubles up to {@link RETRY_DELAY_MAX_MS}.
+ *
+ * @param random in [0, 1)
+ */
+export function retryDelayMs(failedTries: number, random: number): number {
+  const ceiling = Math.min(RETRY_DELAY_MAX_MS, RETRY_DELAY_MIN_MS * 2 ** failedTries);
+  return RETRY_DELAY_MIN_MS + random * (ceiling - RETRY_DELAY_MIN_MS);
+}
+
+/** With these the store says that it refused the request, so a put has stored nothing. */
+const REFUSALS: ReadonlySet<StoreErrorReason> = new Set(['throttled', 'bad-digest']);
+
+function isRepeatable({ options }: StoreRequest, error: StoreError): boolean {
+  return error.retryable && (options.ifNoneMatch === undefined || REFUSALS.has(error.reason));
+}

@@ -1,0 +1,372 @@
+import assert from 'node:assert/strict';
+import { isUtf8 } from 'node:buffer';
+import { Agent as HttpAgent } from 'node:http';
+import { Agent as HttpsAgent } from 'node:https';
+import { pipeline, Readable, Transform } from 'node:stream';
+import {
+  DeleteObjectCommand,
+  GetObjectCommand,
+  HeadObjectCommand,
+  ListObjectsV2Command,
+  PutObjectCommand,
+  S3Client,
+  type GetObjectCommandOutput,
+  type HeadObjectCommandOutput,
+  type ListObjectsV2CommandOutput,
+  type S3ClientConfig,
+} from '@aws-sdk/client-s3';
+import { CONNECT_TIMEOUT_MS, MiB, REQUEST_TIMEOUT_MS, STORE_REQUESTS_MAX } from '../limits.ts';
+import {
+  StoreError,
+  type ListPage,
+  type ListQuery,
+  type ObjectInfo,
+  type ObjectStore,
+  type PutBody,
+  type PutOptions,
+  type RequestOptions,
+  type StoredObject,
+} from './object-store.ts';
+import { receiveRange, receiveWhole, type BodyResponse } from './response-body.ts';
+import { toStoreError } from './s3-errors.ts';
+
+export interface S3Credentials {
+  readonly accessKeyId: string;
+  readonly secretAccessKey: string;
+  /** Only temporary credentials have one. */
+  readonly sessionToken?: string;
+}
+
+export interface S3StoreOptions {
+  readonly bucket: string;
+  /** URL of the store; the bucket goes into its path. */
+  readonly endpoint: string;
+  /** Asked before every request, so that new credentials need no restart; what it throws is passed on. */
+  readonly credentials: () => Promise<S3Credentials>;
+  /** Default `us-east-1`, which stores that know no regions expect. */
+  readonly region?: string;
+  /** PEM certificates of the authorities to trust, in place of those that Node trusts. */
+  readonly ca?: string;
+  /** Default {@link CONNECT_TIMEOUT_MS}. */
+  readonly connectTimeoutMs?: number;
+  /** The longest silence on a connection in use; default {@link REQUEST_TIMEOUT_MS}. */
+  readonly silenceTimeoutMs?: number;
+}
+
+export interface S3ObjectStore extends ObjectStore {
+  /** Closes the connections; requests under way fail. */
+  close(): void;
+}
+
+/**
+ * A bucket of an S3-compatible store. Every request is made once: repeating and limiting are decorators' work.
+ *
+ * The answer to a HEAD has no body that could say more than its status: a missing bucket is `no-such-key` there, and
+ * whatever is wrong with the credentials `access-denied`.
+ */
+export function createS3ObjectStore(options: S3StoreOptions): S3ObjectStore {
+  return new S3Store(options);
+}
+
+/** Options of a send. */
+interface Sending {
+  readonly abortSignal?: AbortSignal;
+}
+
+class S3Store implements S3ObjectStore {
+  readonly bucket: string;
+  readonly #client: S3Client;
+
+  constructor(options: S3StoreOptions) {
+    const { bucket, endpoint, region = 'us-east-1', ca } = options;
+    const agentOptions = { keepAlive: true, maxSockets: STORE_REQUESTS_MAX };
+    this.bucket = bucket;
+    // The SDK tells whoever runs Node 20 that its next versions will not; our user can do nothing about that.
+    process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] ??= 'true';
+    this.#client = new S3Client({
+      endpoint,
+      region,
+      forcePathStyle: true,
+      // Without an expiry the SDK would keep the first answer for ever.
+      credentials: async () => ({ ...(await options.credentials()), expiration: new Date(0) }),
+      // By default the SDK sends checksums in trailers, which ECS and older Ceph reject.
+      requestChecksumCalculation: 'WHEN_REQUIRED',
+      responseChecksumValidation: 'WHEN_REQUIRED',
+      // A put that is refused before `100 Continue` would end in an uncaught EPIPE.
+      expectContinueHeader: false,
+      followRegionRedirects: false,
+      maxAttempts: 1,
+      retryMode: 'standard',
+      defaultsMode: 'standard',
+      useDualstackEndpoint: false,
+      useFipsEndpoint: false,
+      // It would write to the console; every failure reaches the caller.
+      logger: SILENT,
+      requestHandler: {
+        logger: SILENT,
+        connectionTimeout: options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS,
+        // The SDK's requestTimeout ends at the answer's head and would bound a whole upload; silence is what counts.
+        socketTimeout: options.silenceTimeoutMs ?? REQUEST_TIMEOUT_MS,
+        httpAgent: new HttpAgent(agentOptions),
+        httpsAgent: new HttpsAgent(ca === undefined ? agentOptions : { ...agentOptions, ca }),
+      },
+    });
+  }
+
+  async getRange(
+    key: string,
+    offset: number,
+    targets: readonly Uint8Array[],
+    { signal }: RequestOptions = {},
+  ): Promise<ObjectInfo> {
+    const length = targets.reduce((sum, target) => sum + target.length, 0);
+    assert(Number.isSafeInteger(offset) && offset >= 0 && length > 0);
+    return this.#object(key, signal, async (sending) => {
+      const Range = `bytes=${offset}-${offset + length - 1}`;
+      const output = await this.#client.send(
+        new GetObjectCommand({ Bucket: this.bucket, Key: key, Range }),
+        sending,
+      );
+      return withBody(output, async (response) => {
+        const size = await receiveRange(response, { bucket: this.bucket, key }, offset, targets);
+        return this.#infoOf(key, output, size);
+      });
+    });
+  }
+
+  async get(key: string, maxBytes: number, { signal }: RequestOptions = {}): Promise<StoredObject> {
+    return this.#object(key, signal, async (sending) => {
+      const output = await this.#client.send(
+        new GetObjectCommand({ Bucket: this.bucket, Key: key }),
+        sending,
+      );
+      return withBody(output, async (response) => {
+        const body = await receiveWhole(response, { bucket: this.bucket, key }, maxBytes);
+        return { ...this.#infoOf(key, output, body.length), body };
+      });
+    });
+  }
+
+  async head(key: string, { signal }: RequestOptions = {}): Promise<ObjectInfo> {
+    return this.#object(key, signal, async (sending) => {
+      const output = await this.#client.send(
+        new HeadObjectCommand({ Bucket: this.bucket, Key: key }),
+        sending,
+      );
+      return this.#infoOf(key, output, output.ContentLength);
+    });
+  }
+
+  async listPage(query: ListQuery, { signal }: RequestOptions = {}): Promise<ListPage> {
+    const { prefix, delimiter, continuationToken, maxKeys = 1_000 } = query;
+    return this.#request(prefix, signal, async (sending) => {
+      const output = await this.#client.send(
+        new ListObjectsV2Command({
+          Bucket: this.bucket,
+          Prefix: prefix,
+          Delimiter: delimiter,
+          ContinuationToken: continuationToken,
+          MaxKeys: maxKeys,
+          // XML has no form for most control characters, and parsers trim white space.
+          EncodingType: 'url',
+        }),
+        sending,
+      );
+      return this.#pageOf(prefix, continuationToken, output);
+    });
+  }
+
+  async put(key: string, body: PutBody, options: PutOptions = {}): Promise<void> {
+    const { signal, metadata = {}, md5, ifNoneMatch } = options;
+    for (const [name, value] of Object.entries(metadata)) {
+      if (!/^(?! )[ -~]*(?<! )$/.test(value)) {
+        throw this.#error('bad-request', key, `the metadata value of ${name} is not plain ASCII`);
+      }
+    }
+    signal?.throwIfAborted();
+    // The SDK pipes a stream into the socket without an ear for its errors, so these come as an abort.
+    const failure = new AbortController();
+    const content = body instanceof Uint8Array ? body : this.#open(key, body, failure);
+    const either = signal ? AbortSignal.any([signal, failure.signal]) : failure.signal;
+    try {
+      await this.#object(key, either, (sending) =>
+        this.#client.send(
+          new PutObjectCommand({
+            Bucket: this.bucket,
+            Key: key,
+            Body: content,
+            ContentLength: body instanceof Uint8Array ? body.length : body.size,
+            ContentMD5: md5 && Buffer.from(md5).toString('base64'),
+            Metadata: { ...metadata },
+            IfNoneMatch: ifNoneMatch,
+          }),
+          sending,
+        ),
+      );
+    } finally {
+      // Before its end this is a failure, which closes a connection where half of a refused upload hangs.
+      if (content instanceof Readable) content.destroy();
+    }
+  }
+
+  async delete(key: string, { signal }: RequestOptions = {}): Promise<void> {
+    try {
+      await this.#object(key, signal, (sending) =>
+        this.#client.send(new DeleteObjectCommand({ Bucket: this.bucket, Key: key }), sending),
+      );
+    } catch (error) {
+      if (!(error instanceof StoreError && error.reason === 'no-such-key')) throw error;
+    }
+  }
+
+  close(): void {
+    this.#client.destroy();
+  }
+
+  /** A request for one object. Without a key the path would be the bucket's, and a delete remove it. */
+  async #object<T>(
+    key: string,
+    signal: AbortSignal | undefined,
+    request: (sending: Sending) => Promise<T>,
+  ): Promise<T> {
+    if (key === '') throw this.#error('bad-request', key, 'a key has at least one character');
+    return this.#request(key, signal, request);
+  }
+
+  /** Runs one request, and turns what it throws into what the port promises. */
+  async #request<T>(
+    key: string,
+    signal: AbortSignal | undefined,
+    request: (sending: Sending) => Promise<T>,
+  ): Promise<T> {
+    signal?.throwIfAborted();
+    try {
+      return await request(signal ? { abortSignal: signal } : {});
+    } catch (error) {
+      signal?.throwIfAborted();
+      throw toStoreError(error, { bucket: this.bucket, key });
+    }
+  }
+
+  /** Opens a body and holds it to its size; the controller aborts with what goes wrong. */
+  #open(key: string, body: Exclude<PutBody, Uint8Array>, failure: AbortController): Readable {
+    let sent = 0;
+    const sizeError = (): StoreError =>
+      this.#error(
+        'bad-request',
+        key,
+        `the content was to have ${body.size} bytes and has ${sent}${sent > body.size ? ' or more' : ''}`,
+      );
+    const content = new Transform({
+      highWaterMark: 1 * MiB,
+      transform: (chunk: Uint8Array, _encoding, done) => {
+        sent += chunk.length;
+        if (sent > body.size) done(sizeError());
+        else done(null, chunk);
+      },
+      flush: (done) => done(sent < body.size ? sizeError() : null),
+    });
+    pipeline(body.open(), content, (error) => {
+      if (error) failure.abort(error);
+    });
+    return content;
+  }
+
+  #infoOf(
+    key: string,
+    output: GetObjectCommandOutput | HeadObjectCommandOutput,
+    size: number | undefined,
+  ): ObjectInfo {
+    if (size === undefined || output.LastModified === undefined) {
+      throw this.#error('bad-response', key, 'the answer has no Content-Length or no Last-Modified');
+    }
+    return {
+      size,
+      etag: unquoted(output.ETag),
+      lastModified: output.LastModified.getTime(),
+      metadata: Object.fromEntries(
+        Object.entries(output.Metadata ?? {}).map(([name, value]) => [name.toLowerCase(), asSent(value)]),
+      ),
+    };
+  }
+
+  #pageOf(prefix: string, sentToken: string | undefined, output: ListObjectsV2CommandOutput): ListPage {
+    const broken = (detail: string): StoreError => this.#error('bad-response', prefix, detail);
+    // The parser makes an empty page of any XML; every list says whether it goes on.
+    if (output.IsTruncated === undefined) throw broken('the answer is no list of objects');
+    const token = output.IsTruncated ? (output.NextContinuationToken ?? '') : undefined;
+    if (token === '') throw broken('the list goes on, but the answer has no continuation token');
+    if (token !== undefined && token === sentToken) throw broken('the list does not advance');
+    const decoded = (text: string): string => {
+      try {
+        return output.EncodingType === 'url' ? urlDecoded(text) : text;
+      } catch {
+        throw broken(`${JSON.stringify(text)} is not URL-encoded`);
+      }
+    };
+    return {
+      objects: (output.Contents ?? []).map(({ Key, Size, ETag, LastModified }) => {
+        if (Key === undefined || Size === undefined || Number.isNaN(Size) || LastModified === undefined) {
+          throw broken('an object in the list has no key, size or time');
+        }
+        return {
+          key: decoded(Key),
+          size: Size,
+          etag: unquoted(ETag),
+          lastModified: LastModified.getTime(),
+        };
+      }),
+      commonPrefixes: (output.CommonPrefixes ?? []).map(({ Prefix }) => {
+        if (Prefix === undefined) throw broken('a common prefix in the list is missing');
+        return decoded(Prefix);
+      }),
+      continuationToken: token,
+    };
+  }
+
+  #error(reason: 'bad-request' | 'bad-response', key: string, detail: string): StoreError {
+    return new StoreError(reason, { bucket: this.bucket, key }, detail);
+  }
+}
+
+const SILENT: NonNullable<S3ClientConfig['logger']> = {
+  trace() {},
+  debug() {},
+  info() {},
+  warn() {},
+  error() {},
+};
+
+/** Hands the body on; afterwards it is used up or destroyed, and with it the connection. */
+async function withBody<T>(
+  output: GetObjectCommandOutput,
+  use: (response: BodyResponse) => Promise<T>,
+): Promise<T> {
+  const body = output.Body;
+  assert(body instanceof Readable);
+  try {
+    return await use({
+      status: output.$metadata.httpStatusCode ?? 0,
+      contentLength: output.ContentLength,
+      contentRange: output.ContentRange,
+      body,
+    });
+  } finally {
+    body.destroy();
+  }
+}
+
+function unquoted(etag: string | undefined): string {
+  return (etag ?? '').replace(/^"|"$/g, '');
+}
+
+/** Undoes what `encoding-type=url` does; some stores write a space as `+`. */
+function urlDecoded(text: string): string {
+  return decodeURIComponent(text.replaceAll('+', ' '));
+}
+
+/** Node reads header bytes as ISO 8859-1. */
+function asSent(value: string): string {
+  const bytes = Buffer.from(value, 'latin1');
+  return isUtf8(bytes) ? bytes.toString('utf8') : value;
+}
