@@ -1,3 +1,4 @@
+import PQueue from 'p-queue';
 import { STORE_REQUESTS_MAX, STORE_REQUESTS_RESERVED } from '../limits.ts';
 import { decorate } from './decorated-object-store.ts';
 import type { ObjectStore, Priority } from './object-store.ts';
@@ -15,33 +16,32 @@ export interface QueueDepth {
   readonly waiting: Readonly<Record<Priority, number>>;
 }
 
+const PRIORITIES: Readonly<Record<Priority, number>> = { read: 2, metadata: 1, background: 0 };
+
 /**
  * Bounds the requests that run at once, over all the stores that share it. A free slot goes to the request of the
  * highest class, and within a class to the one that has waited longest. Background requests together never take
  * the reserved slots, so a reader does not wait for more than its own kind.
  */
 export class RequestLimiter {
-  readonly #max: number;
-  readonly #backgroundMax: number;
-  #running = 0;
-  #backgroundRunning = 0;
-  /** Sets keep the order of insertion, and a request that gives up leaves at once. */
-  readonly #waiting: Readonly<Record<Priority, Set<() => void>>> = {
-    read: new Set(),
-    metadata: new Set(),
-    background: new Set(),
-  };
+  readonly #all: PQueue;
+  /** Background requests pass through here first. */
+  readonly #background: PQueue;
 
   constructor({ max = STORE_REQUESTS_MAX, reserved = STORE_REQUESTS_RESERVED }: RequestLimits = {}) {
-    this.#max = max;
-    this.#backgroundMax = max - reserved;
+    this.#all = new PQueue({ concurrency: max });
+    this.#background = new PQueue({ concurrency: max - reserved });
   }
 
   get depth(): QueueDepth {
-    const { read, metadata, background } = this.#waiting;
+    const waiting = (priority: Priority): number => this.#all.sizeBy({ priority: PRIORITIES[priority] });
     return {
-      running: this.#running,
-      waiting: { read: read.size, metadata: metadata.size, background: background.size },
+      running: this.#all.pending,
+      waiting: {
+        read: waiting('read'),
+        metadata: waiting('metadata'),
+        background: waiting('background') + this.#background.size,
+      },
     };
   }
 
@@ -53,54 +53,30 @@ export class RequestLimiter {
    */
   async run<T>(priority: Priority, signal: AbortSignal | undefined, task: () => Promise<T>): Promise<T> {
     signal?.throwIfAborted();
-    if (this.#hasSlotFor(priority)) this.#take(priority);
-    else await this.#wait(priority, signal);
-    try {
-      return await task();
-    } finally {
-      this.#release(priority);
-    }
+    const enter = async (): Promise<T> => whenItsTurn(this.#all, PRIORITIES[priority], signal, task);
+    return priority === 'background' ? whenItsTurn(this.#background, 0, signal, enter) : enter();
   }
+}
 
-  /** Resolves when the slot is already taken, so nobody can get in between. */
-  #wait(priority: Priority, signal: AbortSignal | undefined): Promise<void> {
-    const waiting = this.#waiting[priority];
-    return new Promise((resolve, reject) => {
-      const start = (): void => {
-        signal?.removeEventListener('abort', giveUp);
-        this.#take(priority);
-        resolve();
-      };
-      const giveUp = (): void => {
-        waiting.delete(start);
-        reject(signal?.reason);
-      };
-      waiting.add(start);
-      signal?.addEventListener('abort', giveUp, { once: true });
-    });
-  }
-
-  #hasSlotFor(priority: Priority): boolean {
-    if (this.#running >= this.#max) return false;
-    return priority !== 'background' || this.#backgroundRunning < this.#backgroundMax;
-  }
-
-  #take(priority: Priority): void {
-    this.#running++;
-    if (priority === 'background') this.#backgroundRunning++;
-  }
-
-  #release(priority: Priority): void {
-    this.#running--;
-    if (priority === 'background') this.#backgroundRunning--;
-    for (const next of ['read', 'metadata', 'background'] as const) {
-      for (const start of this.#waiting[next]) {
-        if (!this.#hasSlotFor(next)) break;
-        this.#waiting[next].delete(start);
-        start();
-      }
-    }
-  }
+/**
+ * The queue hears of an abort only as long as the task waits: it would free the slot of a task that runs, which may
+ * still be busy with the caller's buffers.
+ */
+async function whenItsTurn<T>(
+  queue: PQueue,
+  priority: number,
+  signal: AbortSignal | undefined,
+  task: () => Promise<T>,
+): Promise<T> {
+  if (!signal) return queue.add(task, { priority });
+  const waiting = new AbortController();
+  const giveUp = (): void => waiting.abort(signal.reason);
+  signal.addEventListener('abort', giveUp, { once: true });
+  const start = (): Promise<T> => {
+    signal.removeEventListener('abort', giveUp);
+    return task();
+  };
+  return queue.add(start, { priority, signal: waiting.signal });
 }
 
 /** A store whose requests wait for a slot of the limiter, which the stores of several buckets may share. */

@@ -69,7 +69,10 @@ export function parseAdminMetadata(
       if (!fields.has(name) && Object.hasOwn(from, name)) fields.set(name, from[name]);
     }
   };
-  take(headers);
+  // Ceph's gateway gives `created-at` back for `created_at`.
+  take(
+    Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.replaceAll('-', '_'), value])),
+  );
   if (FIELD_NAMES.some((name) => name !== 'frozen_at' && !fields.has(name))) {
     const parsed = parseJson(body, where);
     if (!isJsonObject(parsed)) {

@@ -59,6 +59,13 @@ describe('precedence', () => {
     expect(parse({ mtime: '123', 's3cmd-attrs': 'x' }, BODY)).toEqual(FROM_BODY);
   });
 
+  test('headers whose underscores a gateway has turned into hyphens are the same headers', () => {
+    const hyphened = Object.fromEntries(
+      Object.entries(HEADERS).map(([name, value]) => [name.replaceAll('_', '-'), value]),
+    );
+    expect(parseAdminMetadata(hyphened, Buffer.from('not read'), WHERE)).toEqual(FROM_HEADERS);
+  });
+
   test('a partial set is filled from the body', () => {
     expect(parse({ name: 'renamed', type: 'dataset' }, BODY)).toEqual({
       ...FROM_BODY,

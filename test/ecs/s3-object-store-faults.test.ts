@@ -1,0 +1,411 @@
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { createServer as createSecureServer } from 'node:https';
+import { createServer, type Server, type Socket } from 'node:net';
+import { resolve } from 'node:path';
+import { Readable } from 'node:stream';
+import { afterEach, describe, expect, test } from 'vitest';
+import { isAbort } from '../../src/errors.ts';
+import type { ObjectStore } from '../../src/ecs/object-store.ts';
+import { createRetryingObjectStore } from '../../src/ecs/retrying-object-store.ts';
+import { createS3ObjectStore, type S3ObjectStore } from '../../src/ecs/s3-object-store.ts';
+import { expectReason } from '../contract/object-store.ts';
+import { httpAnswer, startFakeServer, type FakeServer } from '../support/fake-server.ts';
+import { InstantClock } from '../support/instant-clock.ts';
+
+const CONTENT = '0123456789abcdefghij';
+const INFO = { 'Last-Modified': 'Wed, 01 Jan 2025 00:00:00 GMT', ETag: '"abc"' };
+const SILENCE_MS = 150;
+/** The silence that ends a request in the tests that are not about it: within a test's time limit, never reached. */
+const PROMPT_MS = 5_000;
+
+let server: FakeServer | undefined;
+let store: S3ObjectStore | undefined;
+
+afterEach(async () => {
+  store?.close();
+  await server?.close();
+  server = undefined;
+  store = undefined;
+});
+
+async function serve(
+  answer: string | ((socket: Socket, count: number) => void),
+  silenceTimeoutMs = PROMPT_MS,
+): Promise<S3ObjectStore> {
+  server = await startFakeServer((socket, count) => {
+    if (typeof answer === 'string') socket.write(answer);
+    else answer(socket, count);
+  });
+  store = open(server.endpoint, silenceTimeoutMs);
+  return store;
+}
+
+const credentials = async () => ({ accessKeyId: 'KEY', secretAccessKey: 'TOP-SECRET' });
+
+function open(endpoint: string, silenceTimeoutMs = PROMPT_MS): S3ObjectStore {
+  return createS3ObjectStore({ bucket: 'bucket', endpoint, credentials, silenceTimeoutMs });
+}
+
+/** Reads bytes 5 to 9 and gives them as text. */
+async function readFive(from: ObjectStore, signal?: AbortSignal): Promise<string> {
+  const target = Buffer.alloc(5);
+  await from.getRange('key', 5, [target.subarray(0, 2), target.subarray(2)], { signal });
+  return target.toString();
+}
+
+const part = (headers: Readonly<Record<string, string | number>> = {}, body = '56789'): string =>
+  httpAnswer(206, { ...INFO, 'Content-Length': 5, 'Content-Range': 'bytes 5-9/20', ...headers }, body);
+const { 'Content-Length': _, ...chunked } = {
+  ...INFO,
+  'Content-Length': 0,
+  'Content-Range': 'bytes 5-9/20',
+  'Transfer-Encoding': 'chunked',
+};
+
+const list = (inner: string): string => {
+  const xml = `<?xml version="1.0"?><ListBucketResult>${inner}</ListBucketResult>`;
+  return httpAnswer(200, { 'Content-Length': xml.length }, xml);
+};
+
+const refusal = (status: number, code: string, message = ''): string => {
+  const xml = `<Error><Code>${code}</Code><Message>${message}</Message><StringToSign>AWS4 SIGNED</StringToSign></Error>`;
+  return httpAnswer(status, { 'Content-Length': xml.length }, xml);
+};
+
+describe('getRange', () => {
+  test('the answer it should get, and the connection is used again', async () => {
+    const s3 = await serve(part());
+    for (let index = 0; index < 3; index++) expect(await readFive(s3)).toBe('56789');
+    expect(server?.connections).toBe(1);
+    expect(server?.requests[0]).toMatch(/^GET \/bucket\/key\?x-id=GetObject HTTP\/1.1\r\n/);
+    expect(server?.requests[0]).toMatch(/\r\nrange: bytes=5-9\r\n/i);
+  });
+
+  test('in single bytes, chunked', async () => {
+    const body = Array.from('56789', (byte) => `1\r\n${byte}\r\n`).join('');
+    const s3 = await serve(httpAnswer(206, chunked, `${body}0\r\n\r\n`));
+    expect(await readFive(s3)).toBe('56789');
+  });
+
+  test('the whole object (status 200): the range is taken out of it, the rest not waited for', async () => {
+    const s3 = await serve(httpAnswer(200, { ...INFO, 'Content-Length': 20 }, CONTENT.slice(0, 12)));
+    const target = Buffer.alloc(5);
+    const info = await s3.getRange('key', 5, [target]);
+    expect(target.toString()).toBe('56789');
+    expect(info).toEqual({ size: 20, etag: 'abc', lastModified: Date.UTC(2025, 0), metadata: {} });
+  });
+
+  test('the whole object in single bytes', async () => {
+    const s3 = await serve((socket) => {
+      socket.setNoDelay(true);
+      socket.write(httpAnswer(200, { ...INFO, 'Content-Length': 20 }));
+      for (const byte of CONTENT) socket.write(byte);
+    });
+    expect(await readFive(s3)).toBe('56789');
+  });
+
+  test('the whole object, and it is too short', async () => {
+    const s3 = await serve(httpAnswer(200, { ...INFO, 'Content-Length': 9 }, CONTENT.slice(0, 9)));
+    await expectReason(readFive(s3), 'short');
+  });
+
+  test.each([
+    ['truncated', part({}, '567'), 'bad-response'],
+    ['longer', httpAnswer(206, chunked, '6\r\n56789a\r\n0\r\n\r\n'), 'bad-response'],
+    ['shorter', httpAnswer(206, chunked, '4\r\n5678\r\n0\r\n\r\n'), 'bad-response'],
+    ['broken off in a chunk', httpAnswer(206, chunked, '5\r\n567'), 'bad-response'],
+    ['another offset', part({ 'Content-Range': 'bytes 4-8/20' }), 'bad-response'],
+    [
+      'an earlier start',
+      part({ 'Content-Range': 'bytes 4-9/20', 'Content-Length': 6 }, '456789'),
+      'bad-response',
+    ],
+    ['another length', part({ 'Content-Range': 'bytes 5-8/20' }), 'bad-response'],
+    ['more than asked', part({ 'Content-Range': 'bytes 5-10/20', 'Content-Length': 6 }), 'bad-response'],
+    ['a Content-Length that contradicts', part({ 'Content-Length': 4 }), 'bad-response'],
+    ['an unknown size', part({ 'Content-Range': 'bytes 5-9/*' }), 'bad-response'],
+    ['no Content-Range', part({ 'Content-Range': '' }), 'bad-response'],
+    ['another unit', part({ 'Content-Range': 'lines 5-9/20' }), 'bad-response'],
+    ['whole without length', httpAnswer(200, { ...INFO, Connection: 'close' }, CONTENT), 'bad-response'],
+    ['clipped at the end', part({ 'Content-Range': 'bytes 5-8/9', 'Content-Length': 4 }, '5678'), 'short'],
+    ['416', httpAnswer(416, { 'Content-Length': 0 }), 'short'],
+    ['204', httpAnswer(204, INFO), 'bad-response'],
+    ['no HTTP at all', 'SSH-2.0-OpenSSH_9.2\r\n', 'bad-response'],
+  ] as const)('%s', async (_name, answer, reason) => {
+    const s3 = await serve((socket) => socket.end(answer));
+    await expectReason(readFive(s3), reason);
+  });
+
+  test('a refused answer does not leave its connection open', async () => {
+    const s3 = await serve(part({ 'Content-Range': 'bytes 4-8/20', 'Content-Length': 5_000_000 }));
+    await expectReason(readFive(s3), 'bad-response');
+    await server?.idle();
+  });
+});
+
+describe('get', () => {
+  test('too large is known before the body', async () => {
+    const s3 = await serve(httpAnswer(200, { ...INFO, 'Content-Length': 5_000_000 }));
+    await expectReason(s3.get('key', 1_000), 'too-large');
+    await server?.idle();
+  });
+
+  test.each([
+    ['truncated', httpAnswer(200, { ...INFO, 'Content-Length': 20 }, '0123')],
+    ['of unknown length', httpAnswer(200, { ...INFO, Connection: 'close' }, CONTENT)],
+    ['without a time', httpAnswer(200, { 'Content-Length': 1 }, 'x')],
+    ['in part', part()],
+  ])('%s', async (_name, answer) => {
+    const s3 = await serve((socket) => socket.end(answer));
+    await expectReason(s3.get('key', 1_000), 'bad-response');
+  });
+
+  test('metadata in UTF-8, in ISO 8859-1 and in ASCII', async () => {
+    const s3 = await serve((socket) => {
+      const names = { 'X-Amz-Meta-Utf8': 'grün', 'X-Amz-Meta-Plain': 'Z3LDvG4=' };
+      socket.write(httpAnswer(200, { ...INFO, 'Content-Length': 0, ...names }).slice(0, -2));
+      socket.write(Buffer.from('X-Amz-Meta-Latin1: gr\u00fcn\r\n\r\n', 'latin1'));
+    });
+    const { metadata } = await s3.head('key');
+    expect(metadata).toEqual({ utf8: 'grün', plain: 'Z3LDvG4=', latin1: 'grün' });
+  });
+});
+
+describe('listPage', () => {
+  const object =
+    '<Contents><Key>a+b%2Bc</Key><Size>1</Size><LastModified>2025-01-01T00:00:00.000Z</LastModified></Contents>';
+
+  test('a space may be written as +, if the answer is encoded', async () => {
+    let encoding = '<EncodingType>url</EncodingType>';
+    const s3 = await serve((socket) => {
+      socket.write(list(`<IsTruncated>false</IsTruncated>${encoding}${object}`));
+    });
+    expect((await s3.listPage({ prefix: 'a' })).objects[0]?.key).toBe('a b+c');
+    encoding = '';
+    expect((await s3.listPage({ prefix: 'a' })).objects[0]?.key).toBe('a+b%2Bc');
+  });
+
+  test.each([
+    ['no token', '<IsTruncated>true</IsTruncated>'],
+    ['an empty token', '<IsTruncated>true</IsTruncated><NextContinuationToken></NextContinuationToken>'],
+    ['the same token', '<IsTruncated>true</IsTruncated><NextContinuationToken>t</NextContinuationToken>'],
+    ['no end or otherwise', object],
+    ['an object without key', '<IsTruncated>false</IsTruncated><Contents><Size>1</Size></Contents>'],
+    ['a size that is no number', `<IsTruncated>false</IsTruncated>${object.replace('>1<', '>x<')}`],
+    [
+      'a broken escape',
+      `<IsTruncated>false</IsTruncated><EncodingType>url</EncodingType>${object.replace('%2B', '%')}`,
+    ],
+  ])('%s', async (_name, inner) => {
+    const s3 = await serve(list(inner));
+    await expectReason(s3.listPage({ prefix: '', continuationToken: 't' }), 'bad-response');
+  });
+
+  test.each(['garbage', '<html><body>Please log in', '<html></html>', '', '<ListBucketResult>'])(
+    'garbage %j',
+    async (body) => {
+      const s3 = await serve(httpAnswer(200, { 'Content-Length': body.length }, body));
+      await expectReason(s3.listPage({ prefix: '' }), 'bad-response');
+    },
+  );
+
+  test('broken off', async () => {
+    const s3 = await serve((socket) => socket.end(httpAnswer(200, { 'Content-Length': 900 }, '<?xml')));
+    expect(await s3.listPage({ prefix: '' }).catch((error: unknown) => error)).toHaveProperty(
+      'retryable',
+      true,
+    );
+  });
+});
+
+describe('connections', () => {
+  test.each([
+    ['before the answer', (socket: Socket) => socket.destroy()],
+    ['by a reset', (socket: Socket) => socket.resetAndDestroy()],
+  ])('closed %s', async (_name, answer) => {
+    const s3 = await serve(answer);
+    const error = await expectReason(readFive(s3), 'unreachable');
+    expect(error.retryable).toBe(true);
+  });
+
+  test('a reused connection that the server has closed meanwhile', async () => {
+    const s3 = await serve((socket, count) => {
+      if (count === 1) socket.write(part());
+      else if (count === 2) socket.resetAndDestroy();
+      else socket.write(part());
+    });
+    await readFive(s3);
+    await expectReason(readFive(s3), 'unreachable');
+    expect(await readFive(s3)).toBe('56789');
+    expect(server?.connections).toBe(2);
+  });
+
+  test('nobody listens', async () => {
+    const taken = createServer();
+    const port = await listen(taken);
+    taken.close();
+    await once(taken, 'close');
+    store = open(`http://localhost:${port}`);
+    const error = await expectReason(store.head('key'), 'unreachable');
+    expect(error.message).toContain('ECONNREFUSED');
+  });
+
+  test('TLS to a server that speaks none', async () => {
+    const plain = createServer((socket) => socket.end('HTTP/1.1 400 Bad Request\r\n\r\n'));
+    const port = await listen(plain);
+    store = open(`https://localhost:${port}`);
+    await expectReason(store.head('key'), 'tls');
+    plain.close();
+  });
+
+  test('TLS with a certificate that nobody vouches for, and with its authority given', async () => {
+    const [key, cert] = ['key.pem', 'cert.pem'].map((name) =>
+      readFileSync(resolve(import.meta.dirname, '../fixtures/tls', name), 'utf8'),
+    );
+    const secure = createSecureServer({ key, cert }, (_request, response) => {
+      response.writeHead(200, { ...INFO, 'Content-Length': 7 }).end();
+    });
+    const port = await listen(secure);
+    const options = { bucket: 'bucket', endpoint: `https://localhost:${port}`, credentials };
+    const wary = createS3ObjectStore(options);
+    const error = await expectReason(wary.head('key'), 'tls');
+    expect(error.message).toContain('self-signed');
+    wary.close();
+    store = createS3ObjectStore({ ...options, ca: cert ?? '' });
+    expect((await store.head('key')).size).toBe(7);
+    secure.closeAllConnections();
+    secure.close();
+  });
+});
+
+async function listen(on: Server): Promise<number> {
+  on.listen(0, 'localhost');
+  await once(on, 'listening');
+  const address = on.address();
+  if (address === null || typeof address === 'string') throw new Error('no TCP address');
+  return address.port;
+}
+
+describe('silence', () => {
+  test('before the answer', async () => {
+    const s3 = await serve(() => {}, SILENCE_MS);
+    await expectReason(s3.head('key'), 'timeout');
+    await server?.idle();
+  });
+
+  test('within a body', async () => {
+    const s3 = await serve(part({}, '567'), SILENCE_MS);
+    await expectReason(readFive(s3), 'timeout');
+    await server?.idle();
+  });
+
+  test('within a list', async () => {
+    const s3 = await serve(httpAnswer(200, { 'Content-Length': 100 }, '<?xml'), SILENCE_MS);
+    await expectReason(s3.listPage({ prefix: '' }), 'timeout');
+  });
+
+  test('within an upload that the server does not read to its end', async () => {
+    const s3 = await serve((socket) => socket.pause(), SILENCE_MS);
+    const endless = new Readable({ read: () => endless.push(Buffer.alloc(65_536)) });
+    await expectReason(s3.put('key', { size: 1e9, open: () => endless }), 'timeout');
+  });
+});
+
+describe('abort', () => {
+  test('while the answer is waited for', async () => {
+    const controller = new AbortController();
+    const s3 = await serve(() => controller.abort());
+    await expect(readFive(s3, controller.signal)).rejects.toSatisfy(isAbort);
+    await server?.idle();
+  });
+
+  test('within a body: the connection is closed, and the buffer is left alone', async () => {
+    const controller = new AbortController();
+    const s3 = await serve((socket) => socket.write(part({}, '567')));
+    const target = Buffer.alloc(5);
+    const settled = expect(s3.getRange('key', 5, [target], controller)).rejects.toSatisfy(isAbort);
+    while (target[0] === 0) await new Promise((next) => setImmediate(next));
+    controller.abort();
+    await settled;
+    target.fill(0);
+    await server?.idle();
+    expect(target).toEqual(Buffer.alloc(5));
+  });
+
+  test('within a list', async () => {
+    const controller = new AbortController();
+    const s3 = await serve((socket) =>
+      socket.write(httpAnswer(200, { 'Content-Length': 100 }, '<?xml'), () =>
+        setImmediate(() => controller.abort()),
+      ),
+    );
+    await expect(s3.listPage({ prefix: '' }, controller)).rejects.toSatisfy(isAbort);
+    await server?.idle();
+  });
+});
+
+describe('error answers', () => {
+  test.each([
+    [403, 'RequestTimeTooSkewed', 'clock-skew'],
+    [400, 'ExpiredToken', 'expired-credentials'],
+    [403, 'AccessDenied', 'access-denied'],
+    [403, 'SignatureDoesNotMatch', 'wrong-secret-key'],
+    [503, 'SlowDown', 'throttled'],
+    [500, 'InternalError', 'server-error'],
+    [400, 'RequestTimeout', 'timeout'],
+    [301, 'PermanentRedirect', 'bad-request'],
+    [409, 'ConditionalRequestConflict', 'throttled'],
+    [400, 'KeyTooLongError', 'bad-request'],
+  ] as const)('%i %s', async (status, code, reason) => {
+    const s3 = await serve(refusal(status, code, 'as the server says'));
+    const error = await expectReason(readFive(s3), reason);
+    expect(error.message).toBe(`bucket/key: ${code}: as the server says (status ${status})`);
+    expect(JSON.stringify(error) + error.stack + String(error.cause)).not.toMatch(
+      /TOP-SECRET|SIGNED|Signature=/,
+    );
+  });
+
+  test.each([
+    [403, 'access-denied'],
+    [404, 'no-such-key'],
+    [429, 'throttled'],
+    [500, 'server-error'],
+    [502, 'server-error'],
+    [503, 'throttled'],
+    [504, 'server-error'],
+    [400, 'bad-request'],
+    [412, 'precondition-failed'],
+  ] as const)('%i with and without garbage', async (status, reason) => {
+    const html = '<html><h1>nginx<br></html>';
+    const s3 = await serve((socket, count) =>
+      socket.write(
+        httpAnswer(status, { 'Content-Length': count === 1 ? html.length : 0 }, count === 1 ? html : ''),
+      ),
+    );
+    await expectReason(readFive(s3), reason);
+    await expectReason(s3.head('key'), reason);
+  });
+
+  test('an upload that is refused before it was sent: its connection and its source are closed', async () => {
+    const s3 = await serve(refusal(403, 'AccessDenied'));
+    const endless = new Readable({ read: () => endless.push(Buffer.alloc(65_536)) });
+    await expectReason(s3.put('key', { size: 1e12, open: () => endless }), 'access-denied');
+    await server?.idle();
+    expect(endless.destroyed).toBe(true);
+  });
+
+  test('delete of a missing key that the store minds', async () => {
+    await (await serve(refusal(404, 'NoSuchKey'))).delete('key');
+  });
+
+  test('503 twice, then success, through the retrying store', async () => {
+    const s3 = await serve((socket, count) => {
+      socket.write(count < 3 ? refusal(503, 'SlowDown') : part());
+    });
+    const clock = new InstantClock();
+    expect(await readFive(createRetryingObjectStore(s3, { clock }))).toBe('56789');
+    expect(clock.sleeps.length).toBe(2);
+    expect(server?.requests.length).toBe(3);
+  });
+});

@@ -1,0 +1,139 @@
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { mkdtemp, readFile, rm, rmdir } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { promisify } from 'node:util';
+import { fuseObstacle } from '../../src/fuse/session.ts';
+import type { MountStatus } from '../../src/mount.ts';
+
+/** The program as users start it. */
+export const CLI = resolve(import.meta.dirname, '../../dist/cli.js');
+
+/** Why nothing can be mounted here, or undefined. Tests that need a mount are skipped then, and it is said. */
+export const mountObstacle = await fuseObstacle();
+if (mountObstacle !== undefined)
+  process.stderr.write(`SKIPPED: what needs a mount, because ${mountObstacle}\n`);
+
+export interface CommandResult {
+  readonly stdout: string;
+  readonly stderr: string;
+  readonly exitCode: number;
+}
+
+/** Surroundings of a user of the program: private directories for its state, no configuration but the one given. */
+export class User {
+  readonly #env: Readonly<Record<string, string | undefined>>;
+  readonly home: string;
+
+  private constructor(home: string, env: Readonly<Record<string, string>>) {
+    this.home = home;
+    const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith('DTOOL_'));
+    this.#env = {
+      ...Object.fromEntries(inherited),
+      HOME: home,
+      XDG_RUNTIME_DIR: home,
+      XDG_STATE_HOME: join(home, 'state'),
+      ...env,
+    };
+  }
+
+  static async create(env: Readonly<Record<string, string>> = {}): Promise<User> {
+    return new User(await mkdtemp(join(tmpdir(), 'dtool-ecs-mount-test-')), env);
+  }
+
+  /** Runs the program to its end. */
+  async run(...args: readonly string[]): Promise<CommandResult> {
+    return this.exec(process.execPath, CLI, ...args);
+  }
+
+  /** Runs any program to its end. */
+  async exec(command: string, ...args: readonly string[]): Promise<CommandResult> {
+    return new Promise((done) => {
+      execFile(command, args, { env: this.#env, maxBuffer: 1 << 28 }, (error, stdout, stderr) => {
+        done({ stdout, stderr, exitCode: typeof error?.code === 'number' ? error.code : error ? -1 : 0 });
+      });
+    });
+  }
+
+  /** Starts the program and leaves it running. */
+  start(...args: readonly string[]): ChildProcess {
+    return spawn(process.execPath, [CLI, ...args], { env: this.#env, stdio: ['ignore', 'pipe', 'pipe'] });
+  }
+
+  async remove(): Promise<void> {
+    await rm(this.home, { recursive: true });
+  }
+}
+
+/** A mount in the background, made by the program itself. */
+export interface Mounted {
+  readonly user: User;
+  readonly path: string;
+  readonly pid: number;
+  status(): Promise<MountStatus>;
+  /** What the mount has logged so far. */
+  log(): Promise<string>;
+  /** Runs a shell command in the mount; fails the test when it exits with another code than 0. */
+  sh(command: string): Promise<string>;
+  /** Unmounts and removes what the test left behind. */
+  close(): Promise<void>;
+}
+
+export async function mount(
+  env: Readonly<Record<string, string>>,
+  buckets: readonly string[],
+  ...options: readonly string[]
+): Promise<Mounted> {
+  const user = await User.create(env);
+  const path = await mkdtemp(join(tmpdir(), 'dtool-ecs-mount-test-at-'));
+  const logFile = join(user.home, 'mount.log');
+  const args = ['mount', ...buckets, path, '--log-level', 'debug', '--log-file', logFile, ...options];
+  const mounted = await user.run(...args);
+  if (mounted.exitCode !== 0) throw new Error(`mount failed: ${mounted.stderr}`);
+  const status = async (): Promise<MountStatus> => {
+    const { stdout } = await user.run('status', '--json');
+    const found = (JSON.parse(stdout) as MountStatus[]).find(({ mountpoint }) => mountpoint === path);
+    if (!found) throw new Error(`no mount at ${path}: ${stdout}`);
+    return found;
+  };
+  const { pid } = await status();
+  return {
+    user,
+    path,
+    pid,
+    status,
+    log: () => readFile(logFile, 'utf8'),
+    sh: async (command) => {
+      const result = await user.exec('bash', '-c', `cd '${path}' && ${command}`);
+      if (result.exitCode !== 0)
+        throw new Error(`${command}: exit code ${result.exitCode}: ${result.stderr}`);
+      return result.stdout;
+    },
+    close: async () => {
+      const ended = await user.run('umount', path);
+      if (ended.exitCode !== 0 && !ended.stderr.includes('nothing is mounted')) throw new Error(ended.stderr);
+      await rmdir(path);
+      await user.remove();
+    },
+  };
+}
+
+/** Whether a process is there. */
+export function isRunning(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+const run = promisify(execFile);
+
+/** Whether a program is installed. */
+export async function hasProgram(name: string): Promise<boolean> {
+  return run('sh', ['-c', `command -v ${name}`]).then(
+    () => true,
+    () => false,
+  );
+}
