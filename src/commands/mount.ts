@@ -104,7 +104,10 @@ async function runMount(
   const control = await serveControl(mountpoint, {
     status: async () => mount.status(),
     refresh: async () => mount.refresh(),
-    unmount: async () => mount.unmount(),
+    unmount: async () => {
+      await mount.unmount();
+      return { pid: process.pid };
+    },
   });
   if (process.send) tellParent({ ready: true });
   else print(`${mountpoint} is mounted; Ctrl-C unmounts it.`);

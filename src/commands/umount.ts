@@ -1,8 +1,13 @@
 import { resolve } from 'node:path';
+import { systemClock } from '../clock.ts';
 import { askMount } from '../control.ts';
 import { UserError } from '../errors.ts';
 import { FS_TYPE, findMount } from '../fuse/mount-table.ts';
 import { unmount } from '../fuse/unmount.ts';
+
+/** How long the process of a mount may take to end once it is unmounted, and how often to look. */
+const PROCESS_END_WAIT_MS = 10_000;
+const PROCESS_POLL_MS = 20;
 
 /**
  * Ends a mount, and the process that serves it. A mount whose process is gone is cleared.
@@ -19,6 +24,20 @@ export async function umountCommand(mountpoint: string): Promise<void> {
       'umount(8) may end it.',
     );
   }
-  // The process unmounts itself and answers when that is done; one that does not listen any more is helped.
-  if ((await askMount(path, 'unmount')) === undefined) await unmount(path);
+  const served = (await askMount(path, 'unmount')) as { readonly pid: number } | undefined;
+  // One that does not listen any more is helped.
+  if (served === undefined) await unmount(path);
+  else await untilGone(served.pid);
+}
+
+async function untilGone(pid: number): Promise<void> {
+  for (let waitedMs = 0; waitedMs < PROCESS_END_WAIT_MS; waitedMs += PROCESS_POLL_MS) {
+    try {
+      process.kill(pid, 0);
+    } catch {
+      return;
+    }
+    await systemClock.sleep(PROCESS_POLL_MS);
+  }
+  throw new UserError(`it is unmounted, but process ${pid} is still there`, `"kill ${pid}" ends it.`);
 }

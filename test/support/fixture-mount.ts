@@ -68,6 +68,13 @@ async function mountOnce(): Promise<MountedKernel> {
 
 async function serve(): Promise<void> {
   let mount = await mountOnce();
+  let cycling = false;
+  const watch = () =>
+    mount.closed.then(() => {
+      if (cycling) return;
+      tell({ tell: 'closed' });
+      process.disconnect();
+    });
   const answer = async (request: FixtureRequest): Promise<FixtureMessage> => {
     switch (request.ask) {
       case 'state':
@@ -84,10 +91,13 @@ async function serve(): Promise<void> {
         await mount.unmount();
         return { tell: 'done' };
       case 'cycle':
+        cycling = true;
         for (let time = 0; time < request.times; time++) {
           await mount.unmount();
           mount = await mountOnce();
         }
+        cycling = false;
+        void watch();
         return { tell: 'done' };
       case 'change':
         fixture.content = request.content;
@@ -105,14 +115,7 @@ async function serve(): Promise<void> {
   });
   process.once('SIGTERM', () => void mount.unmount());
   tell({ tell: 'ready', receive: mount.receive });
-  // A cycle ends one mount after the other; the last one counts.
-  for (let last: MountedKernel | undefined; last !== mount; ) {
-    last = mount;
-    await last.closed;
-    await new Promise((resolve) => setImmediate(resolve));
-  }
-  tell({ tell: 'closed' });
-  process.disconnect();
+  await watch();
 }
 
 serve().catch((error: unknown) => {

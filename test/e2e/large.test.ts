@@ -1,0 +1,50 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { MANIFEST } from '../../src/ecs/dtool/keys.ts';
+import { identifierOf } from '../../src/ecs/dtool/identifier.ts';
+import { CREATED_AT, datasetOf, uuidOf } from '../support/datasets.ts';
+import { type Mounted, mount, mountObstacle } from '../support/mounted.ts';
+import { type TestBucket, createTestBucket } from '../support/test-bucket.ts';
+
+const ITEMS = 100_000;
+
+describe.skipIf(mountObstacle !== undefined)('a dataset of 100,000 items', () => {
+  let bucket: TestBucket;
+  let mounted: Mounted;
+  const relpathOf = (index: number): string => `run-${index % 100}/batch-${index % 10}/sample-${index}.csv`;
+
+  beforeAll(async () => {
+    bucket = await createTestBucket();
+    const uuid = uuidOf('large');
+    await bucket.putDataset(datasetOf('large', {}, { uuid }));
+    // The items' objects are not needed to see them: the manifest alone says what there is.
+    const items = Object.fromEntries(
+      Array.from({ length: ITEMS }, (_, index) => [
+        identifierOf(relpathOf(index)),
+        {
+          hash: '0'.repeat(32),
+          relpath: relpathOf(index),
+          size_in_bytes: index,
+          utc_timestamp: CREATED_AT + 0.5,
+        },
+      ]),
+    );
+    const manifest = { dtoolcore_version: '3.19.0', hash_function: 'md5sum_hexdigest', items };
+    await bucket.put(`${uuid}/${MANIFEST}`, JSON.stringify(manifest));
+    mounted = await mount(bucket.env, [bucket.bucket]);
+  });
+  afterAll(async () => {
+    await mounted?.close();
+    await bucket?.close();
+  });
+
+  test('find sees all of it, with sizes and times', async () => {
+    const output = await mounted.sh(`find large/data -type f -printf '%P %s %T@\\n'`);
+    const found = new Set(output.trimEnd().split('\n'));
+    expect(found.size).toBe(ITEMS);
+    for (let index = 0; index < ITEMS; index += 1) {
+      if (!found.has(`${relpathOf(index)} ${index} ${CREATED_AT}.5000000000`)) {
+        throw new Error(`${relpathOf(index)} is missing or has another size or time`);
+      }
+    }
+  });
+});
