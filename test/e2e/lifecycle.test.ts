@@ -1,0 +1,267 @@
+import { once } from 'node:events';
+import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { datasetObjects } from '../../src/demo/dataset-objects.ts';
+import { type S3Server, startS3Server } from '../../src/demo/s3/server.ts';
+import { datasetOf, uuidOf } from '../support/datasets.ts';
+import { type Mounted, User, isRunning, mount, mountObstacle } from '../support/mounted.ts';
+import { type TestBucket, configurationOf, createTestBucket } from '../support/test-bucket.ts';
+
+const isRoot = process.getuid?.() === 0;
+
+describe.skipIf(mountObstacle !== undefined)('the life of a mount', () => {
+  let bucket: TestBucket;
+  let mounted: Mounted | undefined;
+
+  beforeAll(async () => {
+    bucket = await createTestBucket();
+    await bucket.putDataset(datasetOf('dataset', { 'file.txt': 'content' }));
+  });
+  afterAll(async () => {
+    await bucket.close();
+  });
+  afterEach(async () => {
+    await mounted?.close();
+    mounted = undefined;
+  });
+
+  const isMounted = async (path: string): Promise<boolean> =>
+    (await readFile('/proc/self/mountinfo', 'utf8')).includes(` ${path} `);
+
+  test('in the foreground it says so, and Ctrl-C ends it', async () => {
+    const user = await User.create(bucket.env);
+    const path = await mkdtemp(join(tmpdir(), 'dtool-ecs-mount-test-at-'));
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+      const process = user.start('mount', bucket.bucket, path, '--foreground');
+      const ended = once(process, 'exit');
+      const [said] = process.stdout ? await once(process.stdout, 'data') : [];
+      expect(String(said)).toContain(`${path} is mounted`);
+      expect((await user.exec('cat', `${path}/dataset/data/file.txt`)).stdout).toBe('content');
+      process.kill(signal);
+      expect(await ended).toEqual([0, null]);
+      expect(await isMounted(path)).toBe(false);
+    }
+    await rm(path, { recursive: true });
+    await user.remove();
+  });
+
+  test('in the background: SIGTERM ends it', async () => {
+    mounted = await mount(bucket.env, [bucket.bucket]);
+    process.kill(mounted.pid, 'SIGTERM');
+    await expect.poll(async () => isRunning(mounted?.pid ?? 0), { timeout: 10_000 }).toBe(false);
+    expect(await isMounted(mounted.path)).toBe(false);
+    expect((await mounted.user.run('status')).stdout).toBe('Nothing is mounted.\n');
+  });
+
+  test('killed, it leaves a dead mount: the next mount clears it, and so does umount', async () => {
+    mounted = await mount(bucket.env, [bucket.bucket]);
+    process.kill(mounted.pid, 'SIGKILL');
+    await expect.poll(async () => isRunning(mounted?.pid ?? 0), { timeout: 10_000 }).toBe(false);
+    const dead = await mounted.user.exec('ls', mounted.path);
+    expect(dead.stderr).toContain('not connected');
+    expect((await mounted.user.run('status')).stdout).toBe('Nothing is mounted.\n');
+    expect(await mounted.user.run('mount', bucket.bucket, mounted.path)).toMatchObject({
+      exitCode: 0,
+      stderr: '',
+    });
+    const { pid } = await mounted.status();
+    expect(await mounted.sh('cat dataset/data/file.txt')).toBe('content');
+    process.kill(pid, 'SIGKILL');
+    await expect.poll(async () => isRunning(pid), { timeout: 10_000 }).toBe(false);
+    expect(await mounted.user.run('umount', mounted.path)).toMatchObject({ exitCode: 0 });
+    expect(await isMounted(mounted.path)).toBe(false);
+  });
+
+  test('a second mount at the same place is refused and the first one lives on', async () => {
+    mounted = await mount(bucket.env, [bucket.bucket]);
+    const second = await mounted.user.run('mount', bucket.bucket, mounted.path);
+    expect(second.exitCode).toBe(1);
+    expect(second.stderr).toContain('is mounted already');
+    expect(await mounted.sh('cat dataset/data/file.txt')).toBe('content');
+  });
+
+  test('umount from outside ends the process, too', async () => {
+    mounted = await mount(bucket.env, [bucket.bucket]);
+    const { exitCode } = await mounted.user.exec(
+      isRoot ? 'umount' : 'fusermount3',
+      ...(isRoot ? [] : ['-u']),
+      mounted.path,
+    );
+    expect(exitCode).toBe(0);
+    await expect.poll(async () => isRunning(mounted?.pid ?? 0), { timeout: 10_000 }).toBe(false);
+  });
+
+  test('the path may have spaces and other odd characters', async () => {
+    const user = await User.create(bucket.env);
+    const path = join(user.home, 'sp ace\\ "quoted" $(echo x) ü');
+    await mkdir(path);
+    expect(await user.run('mount', bucket.bucket, path)).toMatchObject({ exitCode: 0, stderr: '' });
+    expect((await user.exec('cat', `${path}/dataset/data/file.txt`)).stdout).toBe('content');
+    expect(await user.run('umount', path)).toMatchObject({ exitCode: 0, stderr: '' });
+    expect(await isMounted(path)).toBe(false);
+    await user.remove();
+  });
+
+  test('its socket, log and directories are private', async () => {
+    mounted = await mount(bucket.env, [bucket.bucket]);
+    const { stdout } = await mounted.user.exec('find', mounted.user.home, '-printf', '%P %y %m\\n');
+    const entries = stdout
+      .trimEnd()
+      .split('\n')
+      .filter((line) => !line.startsWith(' '));
+    expect(entries.length).toBeGreaterThanOrEqual(3);
+    for (const entry of entries) expect(entry).toMatch(/ (d 700|[fs] 600)$/);
+  });
+
+  test('--uid, --gid, --umask and --read-only', async () => {
+    mounted = await mount(
+      bucket.env,
+      [bucket.bucket],
+      ...['--uid', '1234', '--gid', '4321', '--umask', '077', '--read-only'],
+    );
+    const { uid, gid, mode } = await stat(join(mounted.path, 'dataset/data/file.txt'));
+    expect({ uid, gid, mode: mode & 0o7777 }).toEqual({ uid: 1234, gid: 4321, mode: 0o400 });
+    expect((await stat(join(mounted.path, 'dataset'))).mode & 0o7777).toBe(0o500);
+    const { stdout } = await mounted.user.exec('findmnt', '-n', '-o', 'OPTIONS', mounted.path);
+    expect(stdout.split(',')).toContain('ro');
+  });
+
+  test.skipIf(!isRoot)('other users only with --allow-other', async () => {
+    const asNobody = async (at: Mounted): Promise<number> => {
+      const { exitCode } = await at.user.exec(
+        'setpriv',
+        '--reuid=65534',
+        '--clear-groups',
+        'cat',
+        `${at.path}/dataset/data/file.txt`,
+      );
+      return exitCode;
+    };
+    const alone = await mount(bucket.env, [bucket.bucket]);
+    await alone.user.exec('chmod', '755', alone.path);
+    expect(await asNobody(alone)).not.toBe(0);
+    await alone.close();
+    mounted = await mount(bucket.env, [bucket.bucket], '--allow-other');
+    expect(await asNobody(mounted)).toBe(0);
+    await mounted.close();
+    mounted = await mount(bucket.env, [bucket.bucket], '--allow-other', '--umask', '007');
+    expect(await asNobody(mounted)).not.toBe(0);
+  });
+
+  test('--allow-non-empty', async () => {
+    const user = await User.create(bucket.env);
+    const path = await mkdtemp(join(tmpdir(), 'dtool-ecs-mount-test-at-'));
+    await writeFile(join(path, 'hidden'), 'still there');
+    expect(await user.run('mount', bucket.bucket, path, '--allow-non-empty')).toMatchObject({ exitCode: 0 });
+    expect((await user.exec('ls', path)).stdout).toBe('dataset\n');
+    expect(await user.run('umount', path)).toMatchObject({ exitCode: 0 });
+    expect(await readFile(join(path, 'hidden'), 'utf8')).toBe('still there');
+    await rm(path, { recursive: true });
+    await user.remove();
+  });
+});
+
+describe.skipIf(mountObstacle !== undefined)('several buckets', () => {
+  const keys = { accessKeyId: 'tester', secretAccessKey: 'of-tests' };
+  const configuration = (server: S3Server): Record<string, string> => ({
+    ...configurationOf('first', server.endpoint, keys),
+    ...configurationOf('second', server.endpoint, keys),
+    ...configurationOf('third-that-is-missing', server.endpoint, keys),
+  });
+  let server: S3Server;
+  beforeAll(async () => {
+    server = await startS3Server({ users: [{ name: 'tester', ...keys }], buckets: ['first', 'second'] });
+    for (const bucket of ['first', 'second']) {
+      for (const { key, body, metadata } of datasetObjects(
+        datasetOf(`in-the-${bucket}`, { 'file.txt': bucket }),
+      )) {
+        await server.putObject(bucket, key, body, metadata ? { metadata } : {});
+      }
+    }
+  });
+  afterAll(async () => {
+    await server.close();
+  });
+
+  test('each has its directory', async () => {
+    const mounted = await mount(configuration(server), ['first', 'second']);
+    expect(await mounted.sh('ls | xargs; cat second/in-the-second/data/file.txt')).toBe(
+      'first second\nsecond',
+    );
+    await mounted.close();
+  });
+
+  test('--all takes those that are configured, and tells of those that can’t be used', async () => {
+    const mounted = await mount(configuration(server), [], '--all');
+    expect(await mounted.sh('ls | xargs; ls first')).toBe('first second\nin-the-first\n');
+    const { problems } = await mounted.status();
+    expect(problems.map(({ bucket }) => bucket)).toEqual(['third-that-is-missing']);
+    const { stdout } = await mounted.user.run('ls', '--json', join(mounted.path, 'first'));
+    expect(JSON.parse(stdout)).toMatchObject([{ name: 'in-the-first', items: 1 }]);
+    await mounted.close();
+  });
+
+  test('from dtool’s configuration file', async () => {
+    const user = await User.create();
+    const path = await mkdtemp(join(tmpdir(), 'dtool-ecs-mount-test-at-'));
+    await mkdir(join(user.home, '.config/dtool'), { recursive: true });
+    await writeFile(join(user.home, '.config/dtool/dtool.json'), JSON.stringify(configuration(server)), {
+      mode: 0o600,
+    });
+    expect(await user.run('first', path)).toMatchObject({ exitCode: 0, stderr: '' });
+    expect((await user.exec('ls', path)).stdout).toBe('in-the-first\n');
+    expect(await user.run('umount', path)).toMatchObject({ exitCode: 0, stderr: '' });
+    await rm(path, { recursive: true });
+    await user.remove();
+  });
+});
+
+describe.skipIf(mountObstacle !== undefined)('what changes in the bucket', () => {
+  let bucket: TestBucket;
+  let mounted: Mounted;
+  beforeEach(async () => {
+    bucket = await createTestBucket();
+    await bucket.putDataset(datasetOf('dataset', { 'file.txt': 'content' }));
+  });
+  afterEach(async () => {
+    await mounted.close();
+    await bucket.close();
+  });
+
+  test('is seen after --refresh: new, renamed, frozen and deleted datasets, README and tags', async () => {
+    mounted = await mount(bucket.env, [bucket.bucket], '--refresh', '0.2');
+    const sees = async (command: string, output: string): Promise<void> =>
+      expect
+        .poll(async () => mounted.sh(command).catch((error: unknown) => String(error)), { timeout: 20_000 })
+        .toBe(output);
+    expect(await mounted.sh('ls; cat dataset/README.yml; ls dataset/.dtool/tags')).toBe(
+      'dataset\n---\ndescription: dataset\n',
+    );
+    await bucket.putDataset(datasetOf('another', { 'file.txt': 'new' }));
+    await bucket.putDataset(datasetOf('proto', { 'file.txt': 'open' }, { frozenAt: null }));
+    await sees('ls | xargs', 'another dataset\n');
+    await sees('ls .proto', `proto~${uuidOf('proto').slice(0, 8)}\n`);
+    await bucket.putDataset(datasetOf('proto', { 'file.txt': 'open' }));
+    await bucket.put(`${uuidOf('dataset')}/README.yml`, '---\ndescription: a longer text than before\n');
+    await bucket.put(`${uuidOf('dataset')}/tags/fresh`, '');
+    await sees('ls | xargs', 'another dataset proto\n');
+    await sees('cat proto/data/file.txt', 'open');
+    await sees('cat dataset/README.yml', '---\ndescription: a longer text than before\n');
+    await sees('ls dataset/.dtool/tags', 'fresh\n');
+    for (const { key } of datasetObjects(datasetOf('another', { 'file.txt': 'new' })))
+      await bucket.delete(key);
+    await bucket.putDataset(datasetOf('renamed', { 'file.txt': 'content' }, { uuid: uuidOf('dataset') }));
+    await sees('ls | xargs', 'proto renamed\n');
+  });
+
+  test('is seen at once after SIGHUP', async () => {
+    mounted = await mount(bucket.env, [bucket.bucket], '--refresh', '1000000');
+    expect(await mounted.sh('ls')).toBe('dataset\n');
+    await bucket.putDataset(datasetOf('another', {}));
+    expect(await mounted.sh('ls')).toBe('dataset\n');
+    process.kill(mounted.pid, 'SIGHUP');
+    await expect.poll(async () => mounted.sh('ls'), { timeout: 20_000 }).toBe('another\ndataset\n');
+  });
+});
