@@ -1,20 +1,19 @@
 #!/usr/bin/env node
 import { Argument, Command, CommanderError, Option } from 'commander';
-import { demoCommand } from './commands/demo.ts';
-import { lsCommand } from './commands/ls.ts';
-import { TRANSPORTS, mountCommand } from './commands/mount.ts';
 import { parseBytes, parseId, parsePort, parseSeconds, parseUmask } from './commands/options.ts';
-import { statusCommand } from './commands/status.ts';
 import { printError } from './commands/terminal.ts';
-import { umountCommand } from './commands/umount.ts';
 import { MiB } from './limits.ts';
 import { LOG_LEVELS } from './log.ts';
 import { VERSION } from './version.ts';
+
+/** The first is the default. */
+const TRANSPORTS = ['fuse-native'] as const;
 
 /** Exit codes: 0 done, 1 failed, 2 wrong usage. */
 const FAILED = 1;
 const WRONG_USAGE = 2;
 
+// Each command is loaded when it is called: `status` and `umount` need no S3 client.
 const program = new Command('dtool-ecs-mount')
   .description('Mounts the dtool datasets of an S3-compatible bucket as plain directories.')
   .version(VERSION)
@@ -38,9 +37,7 @@ program
   .option('--refresh <seconds>', 'how old the list of datasets, READMEs, tags … may get', parseSeconds, 60)
   .option('--cache-memory <size>', 'memory for blocks that were read (default: 256M)', parseBytes, 256 * MiB)
   .addOption(
-    new Option('--transport <name>', 'how to talk to the kernel')
-      .choices(Object.keys(TRANSPORTS))
-      .default(Object.keys(TRANSPORTS)[0]),
+    new Option('--transport <name>', 'how to talk to the kernel').choices(TRANSPORTS).default(TRANSPORTS[0]),
   )
   .addOption(
     new Option('--log-level <level>', 'least important messages to log').choices(LOG_LEVELS).default('info'),
@@ -55,6 +52,7 @@ program
           : 'error: a bucket and a mountpoint are needed',
       );
     }
+    const { mountCommand } = await import('./commands/mount.ts');
     await mountCommand(operands, mountpoint, options);
   });
 
@@ -62,7 +60,10 @@ program
   .command('umount')
   .description('end a mount')
   .addArgument(new Argument('<mountpoint>'))
-  .action(umountCommand);
+  .action(async (...given: Parameters<typeof import('./commands/umount.ts').umountCommand>) => {
+    const { umountCommand } = await import('./commands/umount.ts');
+    await umountCommand(...given);
+  });
 
 program
   .command('ls')
@@ -72,13 +73,19 @@ program
     'BUCKET, BUCKET/DATASET, ecs://BUCKET/UUID, or a path in a mount (default: all buckets)',
   )
   .option('--json', 'print JSON', false)
-  .action(lsCommand);
+  .action(async (...given: Parameters<typeof import('./commands/ls.ts').lsCommand>) => {
+    const { lsCommand } = await import('./commands/ls.ts');
+    await lsCommand(...given);
+  });
 
 program
   .command('status')
   .description('tell of the running mounts: cache, requests, problems')
   .option('--json', 'print JSON', false)
-  .action(statusCommand);
+  .action(async (...given: Parameters<typeof import('./commands/status.ts').statusCommand>) => {
+    const { statusCommand } = await import('./commands/status.ts');
+    await statusCommand(...given);
+  });
 
 program
   .command('demo')
@@ -87,7 +94,10 @@ program
   .option('--server-only', 'serve the sample datasets and mount nothing', false)
   .option('--port <number>', 'port of the server (default: any that is free)', parsePort, 0)
   .option('--data <directory>', 'keep the objects there and not in memory')
-  .action(demoCommand);
+  .action(async (...given: Parameters<typeof import('./commands/demo.ts').demoCommand>) => {
+    const { demoCommand } = await import('./commands/demo.ts');
+    await demoCommand(...given);
+  });
 
 try {
   await program.parseAsync();

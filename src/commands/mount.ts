@@ -13,7 +13,7 @@ import { type RunningMount, startMount } from '../mount.ts';
 import { print } from './terminal.ts';
 
 /** The transports by name, for `--transport`. */
-export const TRANSPORTS: Readonly<Record<string, Transport>> = {
+const TRANSPORTS: Readonly<Record<string, Transport>> = {
   [fuseNativeTransport.name]: fuseNativeTransport,
 };
 

@@ -4,6 +4,7 @@ import { askMount } from '../control.ts';
 import { UserError } from '../errors.ts';
 import { FS_TYPE, findMount } from '../fuse/mount-table.ts';
 import { unmount } from '../fuse/unmount.ts';
+import { isProcessAlive } from '../process-alive.ts';
 
 /** How long the process of a mount may take to end once it is unmounted, and how often to look. */
 const PROCESS_END_WAIT_MS = 10_000;
@@ -32,11 +33,7 @@ export async function umountCommand(mountpoint: string): Promise<void> {
 
 async function untilGone(pid: number): Promise<void> {
   for (let waitedMs = 0; waitedMs < PROCESS_END_WAIT_MS; waitedMs += PROCESS_POLL_MS) {
-    try {
-      process.kill(pid, 0);
-    } catch {
-      return;
-    }
+    if (!(await isProcessAlive(pid))) return;
     await systemClock.sleep(PROCESS_POLL_MS);
   }
   throw new UserError(`it is unmounted, but process ${pid} is still there`, `"kill ${pid}" ends it.`);

@@ -5,8 +5,9 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { datasetObjects } from '../../src/demo/dataset-objects.ts';
 import { type S3Server, startS3Server } from '../../src/demo/s3/server.ts';
+import { isProcessAlive } from '../../src/process-alive.ts';
 import { datasetOf, uuidOf } from '../support/datasets.ts';
-import { type Mounted, User, isRunning, mount, mountObstacle } from '../support/mounted.ts';
+import { type Mounted, User, mount, mountObstacle } from '../support/mounted.ts';
 import { type TestBucket, configurationOf, createTestBucket } from '../support/test-bucket.ts';
 
 const isRoot = process.getuid?.() === 0;
@@ -50,7 +51,7 @@ describe.skipIf(mountObstacle !== undefined)('the life of a mount', () => {
   test('in the background: SIGTERM ends it', async () => {
     mounted = await mount(bucket.env, [bucket.bucket]);
     process.kill(mounted.pid, 'SIGTERM');
-    await expect.poll(async () => isRunning(mounted?.pid ?? 0), { timeout: 10_000 }).toBe(false);
+    await expect.poll(async () => isProcessAlive(mounted?.pid ?? 0), { timeout: 10_000 }).toBe(false);
     expect(await isMounted(mounted.path)).toBe(false);
     expect((await mounted.user.run('status')).stdout).toBe('Nothing is mounted.\n');
   });
@@ -58,7 +59,7 @@ describe.skipIf(mountObstacle !== undefined)('the life of a mount', () => {
   test('killed, it leaves a dead mount: the next mount clears it, and so does umount', async () => {
     mounted = await mount(bucket.env, [bucket.bucket]);
     process.kill(mounted.pid, 'SIGKILL');
-    await expect.poll(async () => isRunning(mounted?.pid ?? 0), { timeout: 10_000 }).toBe(false);
+    await expect.poll(async () => isProcessAlive(mounted?.pid ?? 0), { timeout: 10_000 }).toBe(false);
     const dead = await mounted.user.exec('ls', mounted.path);
     expect(dead.stderr).toContain('not connected');
     expect((await mounted.user.run('status')).stdout).toBe('Nothing is mounted.\n');
@@ -69,7 +70,7 @@ describe.skipIf(mountObstacle !== undefined)('the life of a mount', () => {
     const { pid } = await mounted.status();
     expect(await mounted.sh('cat dataset/data/file.txt')).toBe('content');
     process.kill(pid, 'SIGKILL');
-    await expect.poll(async () => isRunning(pid), { timeout: 10_000 }).toBe(false);
+    await expect.poll(async () => isProcessAlive(pid), { timeout: 10_000 }).toBe(false);
     expect(await mounted.user.run('umount', mounted.path)).toMatchObject({ exitCode: 0 });
     expect(await isMounted(mounted.path)).toBe(false);
   });
@@ -90,7 +91,7 @@ describe.skipIf(mountObstacle !== undefined)('the life of a mount', () => {
       mounted.path,
     );
     expect(exitCode).toBe(0);
-    await expect.poll(async () => isRunning(mounted?.pid ?? 0), { timeout: 10_000 }).toBe(false);
+    await expect.poll(async () => isProcessAlive(mounted?.pid ?? 0), { timeout: 10_000 }).toBe(false);
   });
 
   test('the path may have spaces and other odd characters', async () => {
@@ -132,8 +133,7 @@ describe.skipIf(mountObstacle !== undefined)('the life of a mount', () => {
     const asNobody = async (at: Mounted): Promise<number> => {
       const { exitCode } = await at.user.exec(
         'setpriv',
-        '--reuid=65534',
-        '--clear-groups',
+        ...['--reuid=65534', '--regid=65534', '--clear-groups'],
         'cat',
         `${at.path}/dataset/data/file.txt`,
       );

@@ -3,8 +3,9 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { isProcessAlive } from '../../src/process-alive.ts';
 import { datasetOf, randomBytesOf } from '../support/datasets.ts';
-import { type Mounted, hasProgram, isRunning, mount, mountObstacle } from '../support/mounted.ts';
+import { type Mounted, hasProgram, mount, mountObstacle } from '../support/mounted.ts';
 import { type TestBucket, createTestBucket } from '../support/test-bucket.ts';
 
 const MiB = 1024 * 1024;
@@ -167,7 +168,7 @@ describe.skipIf(mountObstacle !== undefined)('unmounting while programs run', ()
     await mounted.sh('head -c 1000000 programs/data/big.bin | wc -c');
     const ended = await mounted.user.run('umount', mounted.path);
     expect(ended).toMatchObject({ exitCode: 0, stderr: '' });
-    expect(isRunning(mounted.pid)).toBe(false);
+    expect(await isProcessAlive(mounted.pid)).toBe(false);
     const mounts = await mounted.user.exec('cat', '/proc/self/mountinfo');
     expect(mounts.stdout).not.toContain(mounted.path);
     // Their loops end with the first md5sum that fails.

@@ -118,16 +118,6 @@ export async function mount(
   };
 }
 
-/** Whether a process is there. */
-export function isRunning(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
-  }
-}
-
 const run = promisify(execFile);
 
 /** Whether a program is installed. */
