@@ -9,6 +9,10 @@ export const GiB = 1024 * MiB;
 
 /** The unit of the block cache: one ranged GET for a random read, and the grain of everything kept. */
 export const BLOCK_BYTES = 256 * KiB;
+/** What a block takes in memory besides its bytes: many small items are many small blocks. */
+export const BLOCK_OVERHEAD_BYTES = 1 * KiB;
+/** Read-ahead of all open files together has one of so many parts of the block cache. */
+export const READ_AHEAD_CACHE_PARTS = 4;
 /** Read-ahead of one open file starts with this much and doubles up to the other. */
 export const READ_AHEAD_MIN_BYTES = 1 * MiB;
 export const READ_AHEAD_MAX_BYTES = 16 * MiB;

@@ -28,14 +28,15 @@ export class SharedTask<T> {
    * @throws the signal's reason as soon as it aborts, or what the task threw
    */
   async wait(signal: AbortSignal): Promise<T> {
-    signal.throwIfAborted();
-    this.#waiters += 1;
     let onAbort = (): void => {};
-    const aborted = new Promise<never>((_, reject) => {
-      onAbort = (): void => reject(signal.reason);
-      signal.addEventListener('abort', onAbort, { once: true });
-    });
+    this.#waiters += 1;
     try {
+      // Who has given up beforehand counts as one who waited, or else a task that nobody wants would go on.
+      signal.throwIfAborted();
+      const aborted = new Promise<never>((_, reject) => {
+        onAbort = (): void => reject(signal.reason);
+        signal.addEventListener('abort', onAbort, { once: true });
+      });
       return await Promise.race([this.#result, aborted]);
     } finally {
       signal.removeEventListener('abort', onAbort);

@@ -1,10 +1,16 @@
 import { createHash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
-import type { ObjectInfo, ObjectStore, Priority } from '../ecs/object-store.ts';
+import { type ObjectInfo, type ObjectStore, type Priority, StoreError } from '../ecs/object-store.ts';
 import { FsError } from '../errors.ts';
-import { BLOCK_BYTES, RANGED_GET_MAX_BYTES } from '../limits.ts';
+import {
+  BLOCK_BYTES,
+  BLOCK_OVERHEAD_BYTES,
+  RANGED_GET_MAX_BYTES,
+  READ_AHEAD_CACHE_PARTS,
+} from '../limits.ts';
 import { SharedTask } from '../shared-task.ts';
 import { type Content, blockKey } from './block-key.ts';
+import { ReadAheadBudget } from './read-ahead-budget.ts';
 
 /** What the cache did since it was made, in blocks and bytes. */
 export interface BlockCacheStatistics {
@@ -18,8 +24,8 @@ export interface BlockCacheStatistics {
   readonly fetchedBytes: number;
 }
 
-/** A run of neighbouring blocks on its way from the store. */
-type Flight = SharedTask<readonly Uint8Array[]>;
+/** A run of neighbouring blocks on its way from the store, by their number. */
+type Flight = SharedTask<ReadonlyMap<number, Uint8Array>>;
 
 /**
  * Blocks of remote content in memory, the least recently used dropped first. A block is fetched once however many
@@ -29,15 +35,24 @@ type Flight = SharedTask<readonly Uint8Array[]>;
  * Deleting everything in it is always safe.
  */
 export class BlockCache {
+  /** What the readers of this cache may fetch ahead, over all files together. */
+  readonly readAhead: ReadAheadBudget;
   readonly #blocks: LRUCache<string, Uint8Array>;
-  readonly #flights = new Map<string, { readonly flight: Flight; readonly position: number }>();
+  readonly #flights = new Map<string, Flight>();
   #hits = 0;
   #misses = 0;
   #fetchedBytes = 0;
 
-  /** @param maxBytes what the blocks in the cache may take together, in bytes; those on their way come on top */
+  /**
+   * @param maxBytes what the blocks in the cache may take together, in bytes, each with
+   *   {@link BLOCK_OVERHEAD_BYTES}; those on their way come on top
+   */
   constructor(maxBytes: number) {
-    this.#blocks = new LRUCache({ maxSize: maxBytes, sizeCalculation: (block) => Math.max(1, block.length) });
+    this.readAhead = new ReadAheadBudget(Math.floor(maxBytes / READ_AHEAD_CACHE_PARTS));
+    this.#blocks = new LRUCache({
+      maxSize: maxBytes,
+      sizeCalculation: (block) => block.length + BLOCK_OVERHEAD_BYTES,
+    });
   }
 
   get statistics(): BlockCacheStatistics {
@@ -54,8 +69,8 @@ export class BlockCache {
   /**
    * Reads a range as parts that follow each other: `length` bytes, fewer only where the content ends.
    *
-   * @throws FsError EIO when the object in the store is missing or is not this content, ESTALE when it has another
-   *   ETag; StoreError when it can't be had
+   * @throws FsError EIO when the object in the store is missing or is not this content, ESTALE instead when the
+   *   content has an ETag; StoreError when it can't be had
    */
   async read(
     store: ObjectStore,
@@ -68,28 +83,33 @@ export class BlockCache {
     if (offset >= end) return [];
     const first = Math.floor(offset / BLOCK_BYTES);
     const last = Math.floor((end - 1) / BLOCK_BYTES);
-    const blocks: Uint8Array[] = [];
+    const parts: Uint8Array[] = [];
     const missing: number[] = [];
-    for (let block = first; block <= last; block += 1) {
-      const cached = this.#blocks.get(blockKey(content, block));
-      if (cached) blocks[block - first] = cached;
-      else missing.push(block);
+    const take = (number: number, block: Uint8Array): void => {
+      const start = number * BLOCK_BYTES;
+      parts[number - first] = block.subarray(
+        Math.max(0, offset - start),
+        Math.min(block.length, end - start),
+      );
+    };
+    for (let number = first; number <= last; number += 1) {
+      const block = this.#blocks.get(blockKey(content, number));
+      if (block) take(number, block);
+      else missing.push(number);
     }
     this.#hits += last - first + 1 - missing.length;
     this.#misses += missing.length;
-    if (missing.length > 0) {
-      // From here to the last wait() nothing yields: no flight can land or be cancelled before we have joined it.
-      this.#startFlights(store, content, missing, 'read');
-      await Promise.all(
-        missing.map(async (block) => {
-          blocks[block - first] = await this.#wait(store, content, block, signal);
-        }),
-      );
+    if (missing.length === 0) return parts;
+
+    // Nothing yields before the flights are waited for, so none can land or be cancelled before we have joined it.
+    const flights = this.#flightsOf(store, content, missing, 'read');
+    const landed = await Promise.all(Array.from(flights, async (flight) => flight.wait(signal)));
+    for (const number of missing) {
+      const block = landed.find((blocks) => blocks.has(number))?.get(number);
+      if (!block) throw new Error(`block ${number} of ${content.key} was on no flight`);
+      take(number, block);
     }
-    return blocks.map((block, index) => {
-      const start = (first + index) * BLOCK_BYTES;
-      return block.subarray(Math.max(0, offset - start), Math.min(block.length, end - start));
-    });
+    return parts;
   }
 
   /**
@@ -105,59 +125,58 @@ export class BlockCache {
   ): Promise<void> {
     const end = Math.min(content.size, offset + length);
     const missing: number[] = [];
-    for (let block = Math.floor(offset / BLOCK_BYTES); block * BLOCK_BYTES < end; block += 1) {
-      if (!this.#blocks.has(blockKey(content, block))) missing.push(block);
+    for (let number = Math.floor(offset / BLOCK_BYTES); number * BLOCK_BYTES < end; number += 1) {
+      if (!this.#blocks.has(blockKey(content, number))) missing.push(number);
     }
-    this.#startFlights(store, content, missing, 'background');
-    const flights = new Set(missing.map((block) => this.#flights.get(blockKey(content, block))?.flight));
-    await Promise.allSettled([...flights].map((flight) => flight?.wait(signal)));
+    const flights = this.#flightsOf(store, content, missing, 'background');
+    await Promise.allSettled(Array.from(flights, async (flight) => flight.wait(signal)));
   }
 
-  /** One block from the flight that carries it, or from a new one when that was cancelled before we joined it. */
-  async #wait(store: ObjectStore, content: Content, block: number, signal: AbortSignal): Promise<Uint8Array> {
-    this.#startFlights(store, content, [block], 'read');
-    const carried = this.#flights.get(blockKey(content, block));
-    const buffer = (await carried?.flight.wait(signal))?.[carried?.position ?? 0];
-    if (!buffer) throw new FsError('EIO', `${store.bucket}/${content.key}: block ${block} was not fetched`);
-    return buffer;
-  }
-
-  /** Starts requests for those of the given blocks (ascending) that are on no flight yet. */
-  #startFlights(store: ObjectStore, content: Content, blocks: readonly number[], priority: Priority): void {
+  /** The flights that carry the given blocks (ascending); requests are started for those that are on none yet. */
+  #flightsOf(
+    store: ObjectStore,
+    content: Content,
+    blocks: readonly number[],
+    priority: Priority,
+  ): ReadonlySet<Flight> {
+    const flights = new Set<Flight>();
     let run: number[] = [];
     const start = (): void => {
-      if (run.length > 0) this.#startFlight(store, content, run, priority);
+      if (run.length > 0) flights.add(this.#startFlight(store, content, run, priority));
       run = [];
     };
     for (const block of blocks) {
       const flying = this.#flights.get(blockKey(content, block));
-      if (flying && !flying.flight.abandoned) continue;
-      const previous = run.at(-1);
-      const joins = previous === block - 1 && (run.length + 1) * BLOCK_BYTES <= RANGED_GET_MAX_BYTES;
+      if (flying && !flying.abandoned) {
+        flights.add(flying);
+        continue;
+      }
+      const joins = run.at(-1) === block - 1 && (run.length + 1) * BLOCK_BYTES <= RANGED_GET_MAX_BYTES;
       if (!joins) start();
       run.push(block);
     }
     start();
+    return flights;
   }
 
-  #startFlight(store: ObjectStore, content: Content, run: readonly number[], priority: Priority): void {
+  #startFlight(store: ObjectStore, content: Content, run: readonly number[], priority: Priority): Flight {
     const flight: Flight = new SharedTask(async (signal) => {
       try {
-        const buffers = await fetchBlocks(store, content, run, { signal, priority });
-        run.forEach((block, position) => {
-          const buffer = buffers[position];
-          if (buffer) this.#blocks.set(blockKey(content, block), buffer);
-        });
-        this.#fetchedBytes += buffers.reduce((sum, buffer) => sum + buffer.length, 0);
-        return buffers;
+        const fetched = await fetchBlocks(store, content, run, { signal, priority });
+        for (const [number, block] of fetched) {
+          this.#blocks.set(blockKey(content, number), block);
+          this.#fetchedBytes += block.length;
+        }
+        return fetched;
       } finally {
-        for (const block of run) {
-          const key = blockKey(content, block);
-          if (this.#flights.get(key)?.flight === flight) this.#flights.delete(key);
+        for (const number of run) {
+          const key = blockKey(content, number);
+          if (this.#flights.get(key) === flight) this.#flights.delete(key);
         }
       }
     });
-    run.forEach((block, position) => this.#flights.set(blockKey(content, block), { flight, position }));
+    for (const number of run) this.#flights.set(blockKey(content, number), flight);
+    return flight;
   }
 }
 
@@ -166,18 +185,28 @@ async function fetchBlocks(
   content: Content,
   run: readonly number[],
   options: { readonly signal: AbortSignal; readonly priority: Priority },
-): Promise<readonly Uint8Array[]> {
+): Promise<ReadonlyMap<number, Uint8Array>> {
   const offset = (run[0] ?? 0) * BLOCK_BYTES;
-  const buffers = run.map((block) =>
-    Buffer.allocUnsafeSlow(Math.min(BLOCK_BYTES, content.size - block * BLOCK_BYTES)),
+  const blocks = new Map(
+    run.map((number): [number, Uint8Array] => [
+      number,
+      Buffer.allocUnsafeSlow(Math.min(BLOCK_BYTES, content.size - number * BLOCK_BYTES)),
+    ]),
   );
-  const info = await store.getRange(content.key, offset, buffers, options).catch((error: unknown) => {
-    if (error instanceof FsError && error.code === 'ENOENT')
-      throw altered(store, content, 'is missing', error);
+  const buffers = [...blocks.values()];
+  let info: ObjectInfo;
+  try {
+    info = await store.getRange(content.key, offset, buffers, options);
+  } catch (error) {
+    if (!(error instanceof StoreError)) throw error;
+    if (error.reason === 'no-such-key') throw altered(store, content, 'is missing', error);
+    if (error.reason === 'short') throw altered(store, content, `ends before byte ${content.size}`, error);
+    // Whatever else the store means by it, the file is there: its name was found.
+    if (error.code === 'ENOENT') throw new FsError('EIO', error.message, { cause: error });
     throw error;
-  });
+  }
   verify(store, content, info, buffers);
-  return buffers;
+  return blocks;
 }
 
 function verify(
@@ -187,7 +216,7 @@ function verify(
   buffers: readonly Uint8Array[],
 ): void {
   if (content.etag !== undefined && info.etag !== content.etag) {
-    throw new FsError('ESTALE', `${store.bucket}/${content.key}: was replaced while it was read`);
+    throw altered(store, content, 'has another ETag');
   }
   if (info.size !== content.size) {
     throw altered(store, content, `has ${info.size} bytes and should have ${content.size}`);
@@ -199,6 +228,8 @@ function verify(
   }
 }
 
+/** What has an ETag may be replaced and is then to be looked up anew; anything else is damaged. */
 function altered(store: ObjectStore, content: Content, what: string, cause?: unknown): FsError {
-  return new FsError('EIO', `${store.bucket}/${content.key}: the object ${what}`, { cause });
+  const code = content.etag === undefined ? 'EIO' : 'ESTALE';
+  return new FsError(code, `${store.bucket}/${content.key}: the object ${what}`, { cause });
 }

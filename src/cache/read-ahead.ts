@@ -1,22 +1,27 @@
 import type { ObjectStore } from '../ecs/object-store.ts';
-import { BLOCK_BYTES, READ_AHEAD_MAX_BYTES, READ_AHEAD_MIN_BYTES } from '../limits.ts';
+import { BLOCK_BYTES, READ_AHEAD_MIN_BYTES } from '../limits.ts';
 import type { BlockCache } from './block-cache.ts';
 import type { Content } from './block-key.ts';
 
+/** Where nobody reads in sequence. */
+const NOWHERE = -1;
+
 /**
  * Reads one open file through the block cache and fetches ahead of a reader that goes through it in sequence: the
- * second neighbouring read starts a window of {@link READ_AHEAD_MIN_BYTES}, which doubles up to
- * {@link READ_AHEAD_MAX_BYTES} as long as the reader follows. A jump drops what was fetched ahead in vain.
+ * second neighbouring read starts a window of {@link READ_AHEAD_MIN_BYTES}, which doubles as long as the reader
+ * follows, up to what the cache's budget allows. A jump drops what was fetched ahead in vain.
  */
 export class SequentialReader {
   readonly #cache: BlockCache;
   readonly #store: ObjectStore;
   readonly #content: Content;
-  /** Where a sequential reader goes on, in bytes; nothing has been read before the first one. */
-  #next = -1;
-  #window = 0;
+  /** Where a sequential reader goes on, in bytes. */
+  #next = NOWHERE;
   /** The end of what was asked for ahead, in bytes. */
   #ahead = 0;
+  #window = 0;
+  /** What ends the present window; undefined while nothing is fetched ahead. */
+  #stop: (() => void) | undefined;
   #prefetching = new AbortController();
 
   constructor(cache: BlockCache, store: ObjectStore, content: Content) {
@@ -27,24 +32,23 @@ export class SequentialReader {
 
   /** As {@link BlockCache.read}. */
   async read(offset: number, length: number, signal: AbortSignal): Promise<readonly Uint8Array[]> {
-    const end = offset + length;
+    // What is read is asked for first, so that it goes before what is fetched ahead.
+    const reading = this.#cache.read(this.#store, this.#content, offset, length, signal);
+    const end = Math.min(this.#content.size, offset + length);
     // The kernel sends neighbouring reads side by side, so they may arrive out of order by a block or two.
-    const sequential = this.#next >= 0 && Math.abs(offset - this.#next) <= 2 * BLOCK_BYTES;
-    if (sequential) this.#advance(end);
+    if (this.#next !== NOWHERE && Math.abs(offset - this.#next) <= 2 * BLOCK_BYTES) this.#advance(end);
     else this.#restart(end);
-    return this.#cache.read(this.#store, this.#content, offset, length, signal);
+    return reading;
   }
 
   /** Gives up what is fetched ahead. */
   close(): void {
-    this.#prefetching.abort();
+    this.#stop?.();
+    this.#stop = undefined;
   }
 
   #restart(end: number): void {
-    if (this.#window > 0) {
-      this.#prefetching.abort();
-      this.#prefetching = new AbortController();
-    }
+    this.close();
     this.#window = 0;
     this.#next = end;
     this.#ahead = end;
@@ -53,12 +57,30 @@ export class SequentialReader {
   #advance(end: number): void {
     this.#next = Math.max(this.#next, end);
     // Ask again only when half of the window is used up, so that requests stay large.
-    if (this.#window > 0 && this.#ahead - this.#next > this.#window / 2) return;
-    this.#window = Math.min(READ_AHEAD_MAX_BYTES, Math.max(READ_AHEAD_MIN_BYTES, this.#window * 2));
+    if (this.#ahead - this.#next > this.#window / 2) return;
     const from = Math.max(this.#ahead, this.#next);
-    const until = Math.min(this.#content.size, this.#next + this.#window);
-    if (from >= until) return;
-    this.#ahead = until;
-    void this.#cache.prefetch(this.#store, this.#content, from, until - from, this.#prefetching.signal);
+    if (from >= this.#content.size) return;
+    const budget = this.#cache.readAhead;
+    this.#stop ??= this.#start();
+    this.#window = Math.min(budget.windowBytes, Math.max(READ_AHEAD_MIN_BYTES, this.#window * 2));
+    const wanted = Math.min(this.#content.size, this.#next + this.#window) - from;
+    if (wanted <= 0) return;
+    const bytes = budget.take(wanted);
+    // Less than a block would come as a whole one all the same; the end of the content may be less.
+    if (bytes < Math.min(wanted, BLOCK_BYTES)) return budget.give(bytes);
+    this.#ahead = from + bytes;
+    void this.#cache
+      .prefetch(this.#store, this.#content, from, bytes, this.#prefetching.signal)
+      .finally(() => budget.give(bytes));
+  }
+
+  #start(): () => void {
+    const prefetching = new AbortController();
+    const leave = this.#cache.readAhead.join();
+    this.#prefetching = prefetching;
+    return () => {
+      prefetching.abort();
+      leave();
+    };
   }
 }

@@ -66,7 +66,8 @@ async function isDead(mountpoint: string): Promise<boolean> {
     await stat(mountpoint);
     return false;
   } catch (error) {
-    return codeOf(error) === 'ENOTCONN';
+    // Which of the two depends on whether the kernel was just waiting for an answer when the process ended.
+    return ['ENOTCONN', 'ECONNABORTED'].includes(codeOf(error) ?? '');
   }
 }
 

@@ -99,7 +99,7 @@ describe.skipIf(mountObstacle !== undefined)('what the real dtool wrote, mounted
         });
 
         test('has every item with its content, size and time, and nothing else', async () => {
-          const expected = itemsOf(truth, prefix).filter(({ key }) => !refused.has(key));
+          const expected = itemsOf(truth, prefix);
           const relpaths = expected.map(({ relpath }) => relpath);
           const found = await readdir(join(directory(), 'data'), { recursive: true, withFileTypes: true });
           const files = found.filter((entry) => !entry.isDirectory());
@@ -116,6 +116,7 @@ describe.skipIf(mountObstacle !== undefined)('what the real dtool wrote, mounted
               mode: 0o444,
             });
             if (timestamp !== undefined) expect(mtimeMs / 1000).toBeCloseTo(timestamp, 3);
+            if (refused.has(key)) continue;
             expect((await readFile(path)).equals(body), relpath).toBe(true);
           }
         });
