@@ -2,6 +2,11 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import type { FixtureMessage, FixtureMountOptions, FixtureRequest, FixtureState } from './fixture-mount.ts';
 
+interface PendingAnswer {
+  readonly resolve: (message: FixtureMessage) => void;
+  readonly reject: (error: Error) => void;
+}
+
 /** The program of fixture-mount.ts, running: the only way for a test to touch a mount is from another process. */
 export class FixtureDaemon {
   readonly pid: number;
@@ -10,7 +15,7 @@ export class FixtureDaemon {
   /** Resolves when the process is gone; tells whether the mount had ended before. */
   readonly exited: Promise<{ readonly code: number | null; readonly closed: boolean }>;
   readonly #child: ChildProcess;
-  #answers: ((message: FixtureMessage) => void)[] = [];
+  #answers: PendingAnswer[] = [];
 
   private constructor(child: ChildProcess, receive: string) {
     this.#child = child;
@@ -19,9 +24,12 @@ export class FixtureDaemon {
     let closed = false;
     child.on('message', (message: FixtureMessage) => {
       if (message.tell === 'closed') closed = true;
-      else this.#answers.shift()?.(message);
+      else this.#answers.shift()?.resolve(message);
     });
-    this.exited = once(child, 'exit').then(([code]: (number | null)[]) => ({ code: code ?? null, closed }));
+    this.exited = once(child, 'exit').then(([code]: (number | null)[]) => {
+      for (const answer of this.#answers.splice(0)) answer.reject(new Error('the daemon exited'));
+      return { code: code ?? null, closed };
+    });
   }
 
   /**
@@ -36,13 +44,8 @@ export class FixtureDaemon {
     options: FixtureMountOptions,
     how: { readonly wrapper?: readonly string[]; readonly fd?: number } = {},
   ): Promise<FixtureDaemon> {
-    const [command = '', ...args] = [
-      ...(how.wrapper ?? []),
-      process.execPath,
-      program,
-      JSON.stringify(options),
-    ];
-    const child = spawn(command, args, {
+    const command = [...(how.wrapper ?? []), process.execPath, program, JSON.stringify(options)];
+    const child = spawn(command[0] ?? '', command.slice(1), {
       stdio: ['ignore', 'inherit', 'inherit', 'ipc', how.fd ?? 'ignore'],
     });
     const first = await new Promise<FixtureMessage>((resolve, reject) => {
@@ -71,7 +74,7 @@ export class FixtureDaemon {
 
   ask(request: FixtureRequest): Promise<FixtureMessage> {
     return new Promise((resolve, reject) => {
-      this.#answers.push(resolve);
+      this.#answers.push({ resolve, reject });
       this.#child.send(request, (error) => {
         if (error !== null) reject(error);
       });

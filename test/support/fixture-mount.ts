@@ -22,8 +22,9 @@ export interface FixtureMountOptions {
 /** What the parent may ask. `cycle` unmounts and mounts again so many times. */
 export type FixtureRequest =
   | { readonly ask: 'state' }
-  | { readonly ask: 'unmount' }
   | { readonly ask: 'cycle'; readonly times: number }
+  /** Begins to invalidate a name in `stuck-dir`, without waiting for it. */
+  | { readonly ask: 'invalidate-stuck' }
   | { readonly ask: 'change'; readonly content: string; readonly late: boolean };
 
 /** What the program tells: once that it is ready or failed, then an answer to each request, and when the mount is gone. */
@@ -49,6 +50,7 @@ export interface FixtureState extends FixtureCounts {
 }
 
 const tell = (message: FixtureMessage) => process.send?.(message);
+// oxlint-disable-next-line typescript/no-unsafe-type-assertion -- what FixtureDaemon.start passes
 const options = JSON.parse(process.argv[2] ?? '{}') as FixtureMountOptions;
 const fixture = createFixture({ uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 });
 const log = createLogger('warn');
@@ -69,12 +71,12 @@ async function mountOnce(): Promise<MountedKernel> {
 async function serve(): Promise<void> {
   let mount = await mountOnce();
   let cycling = false;
-  const watch = () =>
-    mount.closed.then(() => {
-      if (cycling) return;
-      tell({ tell: 'closed' });
-      process.disconnect();
-    });
+  const watch = async () => {
+    await mount.closed;
+    if (cycling) return;
+    tell({ tell: 'closed' });
+    process.disconnect();
+  };
   const answer = async (request: FixtureRequest): Promise<FixtureMessage> => {
     switch (request.ask) {
       case 'state':
@@ -87,9 +89,6 @@ async function serve(): Promise<void> {
           descriptors: readdirSync('/proc/self/fd').length,
           threads: readdirSync('/proc/self/task').length,
         };
-      case 'unmount':
-        await mount.unmount();
-        return { tell: 'done' };
       case 'cycle':
         cycling = true;
         for (let time = 0; time < request.times; time++) {
@@ -99,7 +98,11 @@ async function serve(): Promise<void> {
         cycling = false;
         void watch();
         return { tell: 'done' };
+      case 'invalidate-stuck':
+        void mount.invalidateEntry(fixture.stuckDirectory, 'x');
+        return { tell: 'done' };
       case 'change':
+      default:
         fixture.content = request.content;
         fixture.late = request.late;
         await mount.invalidateInode(fixture.changing.file, { content: true });

@@ -45,6 +45,7 @@ export interface Fixture {
   readonly counts: FixtureCounts;
   /** The file `changing/file`, with its present content. */
   content: string;
+  readonly stuckDirectory: DirectoryNode;
   readonly changing: { readonly directory: DirectoryNode; readonly file: FileNode };
   /** Whether `changing/late` exists. */
   late: boolean;
@@ -187,6 +188,7 @@ export function createFixture(owner: { readonly uid: number; readonly gid: numbe
       ['user.empty', Buffer.alloc(0)],
     ]),
   };
+  const stuckDirectory = directory([], (_name, signal) => forever(signal, false));
   const root = plain(
     {
       'hello.txt': hello,
@@ -201,7 +203,7 @@ export function createFixture(owner: { readonly uid: number; readonly gid: numbe
       }),
       stuck: file(4096, (_offset, _length, signal) => forever(signal, false)),
       obedient: file(4096, (_offset, _length, signal) => forever(signal, true)),
-      'stuck-dir': directory([], (_name, signal) => forever(signal, false)),
+      'stuck-dir': stuckDirectory,
       changing,
       'grüße 🙂.txt': text('unicode'),
     },
@@ -210,6 +212,7 @@ export function createFixture(owner: { readonly uid: number; readonly gid: numbe
   return Object.assign(fixture, {
     tree: { root, space: async () => ({ bytes: BIG_BYTES, files: WIDE_ENTRIES }) },
     counts,
+    stuckDirectory,
     changing: { directory: changing, file: changingFile },
   });
 }

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { relative, resolve } from 'node:path';
 import { promisify } from 'node:util';
 
@@ -24,6 +24,8 @@ export async function compileProgram(entry: string): Promise<CompiledProgram> {
   const cache = resolve(repository, 'node_modules/.cache');
   await mkdir(cache, { recursive: true });
   const directory = await mkdtemp(`${cache}/program-`);
+  // A program may run as another user.
+  await chmod(directory, 0o755);
   const config = {
     extends: resolve(repository, 'tsconfig.json'),
     compilerOptions: {

@@ -1,0 +1,75 @@
+import type { Attributes, Node } from '../../tree/node.ts';
+import { FileType } from './abi/flags.ts';
+import { Attr, AttrOut, EntryOut } from './abi/replies.ts';
+import type { Connection } from './connection.ts';
+import { cacheSeconds, entrySeconds } from './lifetimes.ts';
+
+/** What st_blksize says: the grain of the page cache, whatever the store's is. */
+const BLOCK_SIZE_BYTES = 4096;
+const NANOSECONDS = 1e9;
+const { set: attr } = Attr;
+const { set: entry } = EntryOut;
+
+/** Bytes of `fuse_attr_out` and `fuse_entry_out`. */
+export const ATTR_OUT_BYTES = AttrOut.size + Attr.size;
+export const ENTRY_OUT_BYTES = EntryOut.size + Attr.size;
+
+/** Writes `fuse_attr` at `base`. */
+export function encodeAttributes(view: DataView, base: number, attributes: Attributes): void {
+  attr.ino(view, base, attributes.ino);
+  attr.size(view, base, attributes.size);
+  attr.blocks(view, base, attributes.blocks);
+  attr.atime(view, base, attributes.atime.seconds);
+  attr.mtime(view, base, attributes.mtime.seconds);
+  attr.ctime(view, base, attributes.ctime.seconds);
+  attr.atimensec(view, base, attributes.atime.nanoseconds);
+  attr.mtimensec(view, base, attributes.mtime.nanoseconds);
+  attr.ctimensec(view, base, attributes.ctime.nanoseconds);
+  attr.mode(view, base, (FileType[attributes.kind] << 12) | attributes.mode);
+  attr.nlink(view, base, attributes.nlink);
+  attr.uid(view, base, attributes.uid);
+  attr.gid(view, base, attributes.gid);
+  attr.rdev(view, base, 0);
+  attr.blksize(view, base, BLOCK_SIZE_BYTES);
+  attr.flags(view, base, 0);
+}
+
+/** Writes `fuse_attr_out` at `base`: {@link ATTR_OUT_BYTES}. */
+export function encodeAttrOut(view: DataView, base: number, node: Node, connection: Connection): void {
+  const seconds = cacheSeconds(node.lifetime, connection.refreshSeconds);
+  AttrOut.set.attrValid(view, base, Math.floor(seconds));
+  AttrOut.set.attrValidNsec(view, base, nanosecondsOf(seconds));
+  view.setUint32(base + AttrOut.at.dummy, 0);
+  encodeAttributes(view, base + AttrOut.size, node.attributes());
+}
+
+/** Writes `fuse_entry_out` at `base`: {@link ENTRY_OUT_BYTES}. The caller counts the reference. */
+export function encodeEntryOut(
+  view: DataView,
+  base: number,
+  parent: Node,
+  node: Node,
+  id: number,
+  connection: Connection,
+): void {
+  const entryValid = entrySeconds(parent, node, connection.refreshSeconds);
+  const attrValid = cacheSeconds(node.lifetime, connection.refreshSeconds);
+  entry.nodeid(view, base, id);
+  entry.generation(view, base, connection.inodes.generation(id));
+  entry.entryValid(view, base, Math.floor(entryValid));
+  entry.attrValid(view, base, Math.floor(attrValid));
+  entry.entryValidNsec(view, base, nanosecondsOf(entryValid));
+  entry.attrValidNsec(view, base, nanosecondsOf(attrValid));
+  encodeAttributes(view, base + EntryOut.size, node.attributes());
+}
+
+/** Writes the `fuse_entry_out` that says "no such name, and none for so many seconds" at `base`. */
+export function encodeNegativeEntryOut(view: DataView, base: number, seconds: number): void {
+  new Uint8Array(view.buffer, view.byteOffset + base, ENTRY_OUT_BYTES).fill(0);
+  entry.entryValid(view, base, Math.floor(seconds));
+  entry.entryValidNsec(view, base, nanosecondsOf(seconds));
+}
+
+function nanosecondsOf(seconds: number): number {
+  return Math.floor((seconds % 1) * NANOSECONDS);
+}

@@ -1,0 +1,68 @@
+import { FsError } from '../../../../errors.ts';
+import type { Attributes } from '../../../tree/node.ts';
+import { Access } from '../abi/flags.ts';
+import { StatfsOut } from '../abi/replies.ts';
+import { AccessIn, GetattrIn } from '../abi/requests.ts';
+import { ATTR_OUT_BYTES, encodeAttrOut } from '../attributes.ts';
+import { NAME_MAX_BYTES } from '../../../../limits.ts';
+import { REPLY_BODY, replyBytes, replyView } from '../reply-buffer.ts';
+import { BODY, type Request } from '../request.ts';
+import type { Handler } from './handler.ts';
+
+const ROOT_UID = 0;
+const STATFS_BLOCK_BYTES = 4096;
+
+/** GETATTR: stat(2), with or without a handle. */
+export const getattr: Handler = {
+  input: GetattrIn,
+  handle(connection, request) {
+    encodeAttrOut(replyView, REPLY_BODY, connection.node(request), connection);
+    request.reply(ATTR_OUT_BYTES);
+  },
+};
+
+/** READLINK: the target, without a NUL. */
+export const readlink: Handler = {
+  handle(connection, request) {
+    request.replyData([Buffer.from(connection.operations.readlink(connection.node(request)))]);
+  },
+};
+
+/**
+ * ACCESS: access(2) and chdir(2) by the permission bits. With `default_permissions`, which our own mounts have, the
+ * kernel decides by itself and never asks; a mount handed to us as /dev/fd/N may lack it.
+ */
+export const access: Handler = {
+  input: AccessIn,
+  handle(connection, request) {
+    const mask = AccessIn.get.mask(request.view, BODY);
+    const attributes = connection.node(request).attributes();
+    if ((mask & Access.WRITE) !== 0) connection.operations.change();
+    if (!permits(attributes, request, mask)) throw new FsError('EACCES', 'the mode forbids it');
+    request.reply();
+  },
+};
+
+/** STATFS: df. All items are there, so nothing is free. */
+export const statfs: Handler = {
+  async handle(connection, request) {
+    const { bytes, files } = await connection.operations.statfs(request.signal);
+    replyBytes.fill(0, REPLY_BODY, REPLY_BODY + StatfsOut.size);
+    StatfsOut.set.blocks(replyView, REPLY_BODY, Math.ceil(bytes / STATFS_BLOCK_BYTES));
+    StatfsOut.set.files(replyView, REPLY_BODY, files);
+    StatfsOut.set.bsize(replyView, REPLY_BODY, STATFS_BLOCK_BYTES);
+    StatfsOut.set.frsize(replyView, REPLY_BODY, STATFS_BLOCK_BYTES);
+    StatfsOut.set.namelen(replyView, REPLY_BODY, NAME_MAX_BYTES);
+    request.reply(StatfsOut.size);
+  },
+};
+
+/** Whether the caller may, as far as its user and its main group tell: the kernel says nothing of its other groups. */
+function permits(attributes: Attributes, caller: Pick<Request, 'uid' | 'gid'>, mask: number): boolean {
+  const { mode } = attributes;
+  if (caller.uid === ROOT_UID) {
+    return (mask & Access.EXECUTE) === 0 || attributes.kind === 'directory' || (mode & 0o111) !== 0;
+  }
+  const shift = caller.uid === attributes.uid ? 6 : caller.gid === attributes.gid ? 3 : 0;
+  return ((mode >> shift) & mask) === mask;
+}

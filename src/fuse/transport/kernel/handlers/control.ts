@@ -1,0 +1,96 @@
+import { UserError } from '../../../../errors.ts';
+import { KERNEL_BACKGROUND_REQUESTS_MAX, KERNEL_REQUEST_MAX_BYTES } from '../../../../limits.ts';
+import { InitFlag, PROTOCOL } from '../abi/flags.ts';
+import { InitOut } from '../abi/replies.ts';
+import { InitIn, InterruptIn, NotifyReplyIn, SyncfsIn } from '../abi/requests.ts';
+import { REPLY_BODY, replyBytes, replyView } from '../reply-buffer.ts';
+import { BODY } from '../request.ts';
+import { errnoOfCode } from '../../../errno.ts';
+import type { Handler } from './handler.ts';
+
+/** The kernel's unit for `max_pages`. */
+const PAGE_BYTES = 4096;
+/** At this part of the background requests in use the kernel takes the mount for congested; libfuse's figure. */
+const CONGESTION = 0.75;
+
+/** Not ASYNC_DIO: it lets O_DIRECT readers wait where no signal reaches them, SIGKILL included. */
+const WANTED =
+  InitFlag.ASYNC_READ |
+  InitFlag.ATOMIC_O_TRUNC |
+  InitFlag.BIG_WRITES |
+  InitFlag.DO_READDIRPLUS |
+  InitFlag.READDIRPLUS_AUTO |
+  InitFlag.PARALLEL_DIROPS |
+  InitFlag.MAX_PAGES |
+  InitFlag.CACHE_SYMLINKS |
+  InitFlag.EXPLICIT_INVAL_DATA |
+  InitFlag.INIT_EXT;
+
+/** INIT: the first request. The older of both versions is spoken, with what both sides know of what we want. */
+export const init: Handler = {
+  input: InitIn,
+  handle(connection, request) {
+    const { major, minor, maxReadahead, flags } = request.fields(InitIn);
+    const tooOld = major < PROTOCOL.MAJOR || (major === PROTOCOL.MAJOR && minor < PROTOCOL.MINOR_MIN);
+    if (tooOld) {
+      request.error(errnoOfCode('EIO'));
+      connection.onInit(
+        new UserError(
+          `this kernel speaks version ${major}.${minor} of the FUSE protocol, which is older than ${PROTOCOL.MAJOR}.${PROTOCOL.MINOR_MIN}`,
+          'Use Linux 5.4 or newer, or --transport fuse-native.',
+        ),
+      );
+      return;
+    }
+    replyBytes.fill(0, REPLY_BODY, REPLY_BODY + InitOut.size);
+    const { set } = InitOut;
+    set.major(replyView, REPLY_BODY, PROTOCOL.MAJOR);
+    set.minor(replyView, REPLY_BODY, Math.min(minor, PROTOCOL.MINOR_MAX));
+    // A newer major version: the kernel asks again in ours.
+    if (major === PROTOCOL.MAJOR) {
+      set.maxReadahead(replyView, REPLY_BODY, maxReadahead);
+      set.flags(replyView, REPLY_BODY, WANTED & flags);
+      set.maxBackground(replyView, REPLY_BODY, KERNEL_BACKGROUND_REQUESTS_MAX);
+      set.congestionThreshold(replyView, REPLY_BODY, KERNEL_BACKGROUND_REQUESTS_MAX * CONGESTION);
+      set.maxWrite(replyView, REPLY_BODY, KERNEL_REQUEST_MAX_BYTES);
+      set.timeGran(replyView, REPLY_BODY, 1);
+      set.maxPages(replyView, REPLY_BODY, KERNEL_REQUEST_MAX_BYTES / PAGE_BYTES);
+    }
+    request.reply(InitOut.size);
+    if (major === PROTOCOL.MAJOR) connection.onInit(undefined);
+  },
+};
+
+/** INTERRUPT: the caller of another request wants to go. That one is answered; this one never is. */
+export const interrupt: Handler = {
+  input: InterruptIn,
+  silent: true,
+  handle(connection, request) {
+    connection.interrupt(InterruptIn.get.unique(request.view, BODY));
+  },
+};
+
+/** NOTIFY_REPLY: our RETRIEVE, which only serves to wake a reader. */
+export const notifyReply: Handler = { input: NotifyReplyIn, silent: true, handle() {} };
+
+/** DESTROY: the last request, which only some mounts get. */
+export const destroy: Handler = {
+  handle(_connection, request) {
+    request.reply();
+  },
+};
+
+/** SYNCFS: everything is where it belongs. */
+export const syncfs: Handler = {
+  input: SyncfsIn,
+  handle(_connection, request) {
+    request.reply();
+  },
+};
+
+/** For requests that the kernel does better without; the table says why. */
+export const notImplemented: Handler = {
+  handle(_connection, request) {
+    request.error(errnoOfCode('ENOSYS'));
+  },
+};

@@ -1,0 +1,113 @@
+import { KERNEL_CACHED_LISTING_ENTRIES_MAX } from '../../../../limits.ts';
+import type { DirectoryEntry, Node } from '../../../tree/node.ts';
+import { FileType, OpenFlag } from '../abi/flags.ts';
+import { DIRENT_ALIGN_BYTES, Dirent } from '../abi/replies.ts';
+import { OpenIn, ReadIn } from '../abi/requests.ts';
+import { ENTRY_OUT_BYTES, encodeEntryOut } from '../attributes.ts';
+import type { Connection } from '../connection.ts';
+import { REPLY_BODY, REPLY_BODY_MAX_BYTES, replyBytes, replyView } from '../reply-buffer.ts';
+import { BODY, type Request } from '../request.ts';
+import { replyOpen } from './files.ts';
+import type { Handler } from './handler.ts';
+
+/** Every listing starts with `.` and `..`, so the entry of index i has position i + 2. */
+const DOTS = ['.', '..'];
+/** Inode number of `..`, which nodes do not know; libfuse says the same. */
+const UNKNOWN_INO = 0xffffffff;
+
+/** OPENDIR: the entries are taken now. The kernel may keep a short listing of what is frozen. */
+export const opendir: Handler = {
+  input: OpenIn,
+  async handle(connection, request) {
+    const node = connection.node(request);
+    const handle = await connection.operations.openDirectory(node, request.signal);
+    const keep =
+      node.lifetime === 'forever' &&
+      connection.operations.entries(handle).length <= KERNEL_CACHED_LISTING_ENTRIES_MAX;
+    replyOpen(connection, request, handle, keep ? OpenFlag.KEEP_CACHE | OpenFlag.CACHE_DIR : 0);
+  },
+};
+
+/** READDIR: names, inode numbers and types. */
+export const readdir: Handler = {
+  input: ReadIn,
+  handle(connection, request) {
+    let at = REPLY_BODY;
+    eachEntry(connection, request, (name, node, ino, position, end) => {
+      const next = encodeDirent(at, end, name, node, ino, position);
+      at = next ?? at;
+      return next !== undefined;
+    });
+    request.reply(at - REPLY_BODY);
+  },
+};
+
+/** READDIRPLUS: the same with attributes, and with each entry except `.` and `..` a reference as of LOOKUP. */
+export const readdirplus: Handler = {
+  input: ReadIn,
+  handle(connection, request) {
+    const { inodes } = connection;
+    const parent = connection.node(request);
+    const remembered: number[] = [];
+    let at = REPLY_BODY;
+    eachEntry(connection, request, (name, node, ino, position, end) => {
+      const next = encodeDirent(at + ENTRY_OUT_BYTES, end, name, node, ino, position);
+      if (next === undefined) return false;
+      if (position < DOTS.length) {
+        replyBytes.fill(0, at, at + ENTRY_OUT_BYTES);
+      } else {
+        const id = inodes.remember(node);
+        remembered.push(id);
+        encodeEntryOut(replyView, at, parent, node, id, connection);
+      }
+      at = next;
+      return true;
+    });
+    if (!request.reply(at - REPLY_BODY)) for (const id of remembered) inodes.forget(id, 1);
+  },
+};
+
+/** Calls `visit` with the entries from the offset that is asked for on, until it returns false. */
+function eachEntry(
+  connection: Connection,
+  request: Request,
+  visit: (name: string, node: Node, ino: number, position: number, end: number) => boolean,
+): void {
+  const { view } = request;
+  const directory = connection.node(request);
+  const entries = connection.operations.entries(ReadIn.get.fh(view, BODY));
+  const end = REPLY_BODY + Math.min(ReadIn.get.size(view, BODY), REPLY_BODY_MAX_BYTES);
+  for (let position = ReadIn.get.offset(view, BODY); position < entries.length + DOTS.length; position++) {
+    const dot = DOTS[position];
+    if (dot !== undefined) {
+      const ino = position === 0 ? directory.attributes().ino : UNKNOWN_INO;
+      if (!visit(dot, directory, ino, position, end)) return;
+      continue;
+    }
+    const entry: DirectoryEntry | undefined = entries.at(position - DOTS.length);
+    if (entry === undefined) return;
+    if (!visit(entry.name, entry.node, entry.node.attributes().ino, position, end)) return;
+  }
+}
+
+/** Writes `fuse_dirent` at `at` and returns where the next one goes, or undefined when it would go past `end`. */
+function encodeDirent(
+  at: number,
+  end: number,
+  name: string,
+  node: Node,
+  ino: number,
+  position: number,
+): number | undefined {
+  const start = at + Dirent.size;
+  const length = Buffer.byteLength(name);
+  const next = start + Math.ceil(length / DIRENT_ALIGN_BYTES) * DIRENT_ALIGN_BYTES;
+  if (next > end) return undefined;
+  replyBytes.write(name, start, length);
+  replyBytes.fill(0, start + length, next);
+  Dirent.set.ino(replyView, at, ino);
+  Dirent.set.off(replyView, at, position + 1);
+  Dirent.set.namelen(replyView, at, length);
+  Dirent.set.type(replyView, at, FileType[node.kind]);
+  return next;
+}

@@ -1,0 +1,114 @@
+import { messageOf, UserError } from '../../../errors.ts';
+import type { Node } from '../../tree/node.ts';
+import type { Connection } from './connection.ts';
+import type { Device } from './device.ts';
+import type { MountedKernel } from './kernel-transport.ts';
+import type { CommandResult } from './mount/command.ts';
+import type { MountedDevice } from './mount/mounted-device.ts';
+import { findMount, type MountEntry } from './mount/mountinfo.ts';
+import { deleteMessage, invalidateEntryMessage, invalidateInodeMessage } from './notifications.ts';
+import type { Receiver } from './receive/receiver.ts';
+
+/** What a mount is made of. */
+export interface KernelMountParts {
+  readonly mounted: MountedDevice;
+  /** What the system says of it; absent when we do not know where it is. */
+  readonly place: MountEntry | undefined;
+  readonly connection: Connection;
+  readonly device: Device;
+  readonly receiver: Receiver;
+}
+
+/**
+ * A mount from its first request to its last: serving → ending → gone. It ends when the descriptor says that the kernel
+ * has let go (somebody unmounted) or when {@link unmount} is called.
+ */
+export class KernelMount implements MountedKernel {
+  readonly closed: Promise<void>;
+  readonly #parts: KernelMountParts;
+  #unmounting: Promise<void> | undefined;
+
+  constructor(parts: KernelMountParts) {
+    this.#parts = parts;
+    const { connection, receiver } = parts;
+    this.closed = settle(connection, receiver);
+  }
+
+  get receive(): Receiver['mode'] {
+    return this.#parts.receiver.mode;
+  }
+
+  get knownNodes(): number {
+    return this.#parts.connection.inodes.size;
+  }
+
+  get waitingRequests(): number {
+    return this.#parts.connection.waiting;
+  }
+
+  unmount(): Promise<void> {
+    this.#unmounting ??= this.#unmount();
+    return this.#unmounting;
+  }
+
+  async invalidateEntry(parent: Node, name: string): Promise<void> {
+    const id = this.#parts.connection.inodes.idOf(parent);
+    if (id !== undefined) await this.#parts.device.notify(invalidateEntryMessage(id, name));
+  }
+
+  async invalidateInode(node: Node, { content }: { readonly content: boolean }): Promise<void> {
+    const id = this.#parts.connection.inodes.idOf(node);
+    if (id !== undefined) await this.#parts.device.notify(invalidateInodeMessage(id, content));
+  }
+
+  async deleteEntry(parent: Node, name: string, child: Node): Promise<void> {
+    const { inodes } = this.#parts.connection;
+    const [parentId, childId] = [inodes.idOf(parent), inodes.idOf(child)];
+    if (parentId === undefined) return;
+    const message =
+      childId === undefined ? invalidateEntryMessage(parentId, name) : deleteMessage(parentId, childId, name);
+    await this.#parts.device.notify(message);
+  }
+
+  async #unmount(): Promise<void> {
+    const { connection, mounted, receiver } = this.#parts;
+    // Whoever waits goes first: a mount with a waiting caller is busy.
+    connection.end();
+    const detached = (await this.#isOnTop()) && (await detach(mounted, false)).done;
+    // Closing the device makes the kernel fail all further calls: of who uses the mount, and in mount namespaces that
+    // have a copy of it. A dead mount can be taken off its place although it is in use.
+    await receiver.stop();
+    if (!detached && (await this.#isOnTop())) {
+      const { done, message } = await detach(mounted, true);
+      if (!done && (await this.#isOnTop())) {
+        throw new UserError(
+          `can't unmount ${mounted.mountpoint}: ${message}`,
+          `Try \`umount -l ${mounted.mountpoint}\`.`,
+        );
+      }
+    }
+    await this.closed;
+  }
+
+  /** Whether what the unmount command would take off is this mount, and not one that came after it. */
+  async #isOnTop(): Promise<boolean> {
+    const { place } = this.#parts;
+    return place !== undefined && (await findMount(place.mountpoint))?.device === place.device;
+  }
+}
+
+/** Cleans up when the device is closed: what still waits is cancelled, what is open is closed. */
+async function settle(connection: Connection, receiver: Receiver): Promise<void> {
+  await receiver.ended;
+  connection.end();
+  connection.operations.releaseAll();
+}
+
+/** A command that can't be run has failed, and the device is closed all the same. */
+async function detach(mounted: MountedDevice, lazily: boolean): Promise<CommandResult> {
+  try {
+    return await mounted.detach(lazily);
+  } catch (error) {
+    return { done: false, message: messageOf(error) };
+  }
+}

@@ -1,0 +1,71 @@
+import type { DirectoryNode, FileNode, OpenFile, SymlinkNode, Timestamp } from './node.ts';
+
+/**
+ * What can be asked of the parts of the tree that may be written to. A node without it can't be changed, and who tries
+ * gets EROFS; so no part of the tree can forget to say that it is read-only.
+ */
+
+/** Who asks for something new, and so owns it. */
+export interface Owner {
+  readonly uid: number;
+  readonly gid: number;
+}
+
+/** What to change of a node's attributes; what is absent stays. */
+export interface AttributeChanges {
+  /** Permission bits, at most 0o7777. */
+  readonly mode?: number;
+  readonly uid?: number;
+  readonly gid?: number;
+  /** Bytes: what is beyond is cut off, what is missing reads as zeros. */
+  readonly size?: number;
+  readonly atime?: Timestamp | 'now';
+  readonly mtime?: Timestamp | 'now';
+}
+
+export interface NodeChanges {
+  setAttributes(changes: AttributeChanges): Promise<void>;
+  /**
+   * @param must `create`: EEXIST when it is there already; `replace`: ENODATA when it is not
+   */
+  setXattr(name: string, value: Uint8Array, must?: 'create' | 'replace'): Promise<void>;
+  /** @throws FsError ENODATA when there is none of that name */
+  removeXattr(name: string): Promise<void>;
+}
+
+/** What rename(2) does with what has the new name already: replace it (if it can), fail with EEXIST, or swap the two. */
+export type RenameMode = 'replace' | 'no-replace' | 'exchange';
+
+export interface DirectoryChanges extends NodeChanges {
+  /**
+   * Makes a file and opens it for reading and writing.
+   *
+   * @throws FsError EEXIST
+   */
+  create(name: string, mode: number, owner: Owner): Promise<{ readonly node: FileNode; readonly file: OpenFile }>;
+  /** @throws FsError EEXIST */
+  makeDirectory(name: string, mode: number, owner: Owner): Promise<DirectoryNode>;
+  /** @throws FsError EEXIST */
+  makeSymlink(name: string, target: string, owner: Owner): Promise<SymlinkNode>;
+  /** Gives a file a further name. */
+  link(name: string, node: FileNode): Promise<void>;
+  /** @throws FsError EISDIR for a directory */
+  unlink(name: string): Promise<void>;
+  /** @throws FsError ENOTDIR, ENOTEMPTY */
+  removeDirectory(name: string): Promise<void>;
+  /** @param to may be this directory */
+  rename(name: string, to: DirectoryNode, toName: string, mode: RenameMode): Promise<void>;
+  /** Puts the directory's entries on disk. */
+  sync(): Promise<void>;
+}
+
+/** What an open file that may be written to can do besides reading. */
+export interface OpenFileChanges {
+  /** Writes all of `data` at `offset`; it must be done with the buffer when it first awaits anything. */
+  write(offset: number, data: Uint8Array): Promise<void>;
+  /** Puts content, and unless `dataOnly` attributes, on disk. */
+  sync(dataOnly: boolean): Promise<void>;
+  /** Reserves space, so that a later write can't fail for want of it; extends the file unless `keepSize`. */
+  allocate(offset: number, length: number, keepSize: boolean): Promise<void>;
+}
+

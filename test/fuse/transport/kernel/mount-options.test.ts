@@ -1,0 +1,62 @@
+import * as fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import {
+  deviceName,
+  fusermountArguments,
+  mountArguments,
+} from '../../../../src/fuse/transport/kernel/mount/options.ts';
+import { parseMountinfo } from '../../../../src/fuse/transport/kernel/mount/mountinfo.ts';
+
+const owner = { uid: 1, gid: 2 };
+
+/** Splits an option list as fusermount3 does: a backslash takes the next character out of the rules. */
+const splitEscaped = (list: string): string[] =>
+  (list.match(/(?:\\.|[^,\\])+/gsu) ?? []).map((option) => option.replaceAll(/\\(.)/gsu, '$1'));
+
+describe('mount options', () => {
+  test('a source adds none, whatever it is', () => {
+    const source = fc.string({
+      unit: fc.constantFrom('a', ',', '\\', '=', '\n', ' ', '-', 'suid', 'ü', '\0'),
+    });
+    fc.assert(
+      fc.property(source, fc.boolean(), fc.boolean(), (name, allowOther, readOnly) => {
+        const options = { source: name, allowOther, readOnly };
+        const plain = { ...options, source: 'plain' };
+        const root = mountArguments('/mnt', options, owner);
+        expect(root.toSpliced(-2, 1)).toEqual(mountArguments('/mnt', plain, owner).toSpliced(-2, 1));
+        expect(root.at(-2)).toBe(deviceName(name));
+        const [, list = '', ...rest] = fusermountArguments('/mnt', options);
+        expect(rest).toEqual(['--', '/mnt']);
+        const expected = splitEscaped(fusermountArguments('/mnt', plain)[1] ?? '');
+        expect(splitEscaped(list)).toEqual([...expected.slice(0, -1), `fsname=${deviceName(name)}`]);
+      }),
+    );
+  });
+
+  test('a device name is no tag and no line', () => {
+    expect(deviceName('UUID=1\n2')).toBe('UUID_1_2');
+    expect(deviceName('')).toBe('dtool-ecs');
+    expect(deviceName('my-bucket')).toBe('my-bucket');
+  });
+
+  test('the list says what was asked for', () => {
+    const args = mountArguments('/mnt', { source: 's', allowOther: true, readOnly: true }, owner);
+    expect(args).toContain(
+      'nosuid,nodev,default_permissions,ro,allow_other,fd=3,rootmode=40000,user_id=1,group_id=2',
+    );
+  });
+});
+
+describe('mountinfo', () => {
+  test('fields, optional fields and escapes', () => {
+    const text = [
+      '36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 shared:2 - ext3 /dev/root rw,errors=continue',
+      String.raw`42 27 0:39 / /tmp/a\040b\134c rw,nosuid - fuse.dtool-ecs a,b\134c rw,user_id=0`,
+      '',
+    ].join('\n');
+    expect(parseMountinfo(text)).toEqual([
+      { device: '98:0', mountpoint: '/mnt2', type: 'ext3' },
+      { device: '0:39', mountpoint: '/tmp/a b\\c', type: 'fuse.dtool-ecs' },
+    ]);
+  });
+});
