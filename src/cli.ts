@@ -2,12 +2,11 @@
 import { Argument, Command, CommanderError, Option } from 'commander';
 import { parseBytes, parseId, parsePort, parseSeconds, parseUmask } from './commands/options.ts';
 import { printError } from './commands/terminal.ts';
+import { RECEIVE_MODES } from './fuse/transport/kernel/receive/receiver.ts';
+import { TRANSPORT_NAMES } from './fuse/transport/transport.ts';
 import { MiB } from './limits.ts';
 import { LOG_LEVELS } from './log.ts';
 import { VERSION } from './version.ts';
-
-/** The first is the default. */
-const TRANSPORTS = ['fuse-native'] as const;
 
 /** Exit codes: 0 done, 1 failed, 2 wrong usage. */
 const FAILED = 1;
@@ -37,7 +36,14 @@ program
   .option('--refresh <seconds>', 'how old the list of datasets, READMEs, tags … may get', parseSeconds, 60)
   .option('--cache-memory <size>', 'memory for blocks that were read (default: 256M)', parseBytes, 256 * MiB)
   .addOption(
-    new Option('--transport <name>', 'how to talk to the kernel').choices(TRANSPORTS).default(TRANSPORTS[0]),
+    new Option('--transport <name>', 'how to talk to the kernel')
+      .choices(TRANSPORT_NAMES)
+      .default(TRANSPORT_NAMES[0]),
+  )
+  .addOption(
+    new Option('--receive <mode>', 'how the kernel transport waits for requests')
+      .choices(RECEIVE_MODES)
+      .default(RECEIVE_MODES[0]),
   )
   .addOption(
     new Option('--log-level <level>', 'least important messages to log').choices(LOG_LEVELS).default('info'),
@@ -76,6 +82,19 @@ program
   .action(async (...given: Parameters<typeof import('./commands/ls.ts').lsCommand>) => {
     const { lsCommand } = await import('./commands/ls.ts');
     await lsCommand(...given);
+  });
+
+program
+  .command('freeze')
+  .description('make a dataset of a directory; needs no mount')
+  .argument('<directory>', 'plain folder, or a dataset in the layout that dtool has on disk')
+  .requiredOption('--bucket <name>', 'where the dataset goes')
+  .option('--name <name>', "the dataset's name (default: the one it has, else the directory's)")
+  .option('--dry-run', 'say what would be uploaded and what is wrong, and change nothing', false)
+  .option('--json', 'print JSON', false)
+  .action(async (...given: Parameters<typeof import('./commands/freeze.ts').freezeCommand>) => {
+    const { freezeCommand } = await import('./commands/freeze.ts');
+    await freezeCommand(...given);
   });
 
 program

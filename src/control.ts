@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto';
 import { chmod, lstat, mkdir, readdir, unlink } from 'node:fs/promises';
-import { type Server, type Socket, connect, createServer } from 'node:net';
+import { type Socket, connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { finished } from 'node:stream/promises';
 import { UserError, messageOf } from './errors.ts';
 import { CONTROL_MESSAGE_MAX_BYTES, CONTROL_TIMEOUT_MS } from './limits.ts';
 
@@ -50,33 +51,64 @@ async function socketPath(mountpoint: string): Promise<string> {
  * @param mountpoint absolute path
  * @param handlers by command; what they resolve with must survive JSON
  */
-export async function serveControl(mountpoint: string, handlers: ControlHandlers): Promise<Server> {
+export async function serveControl(mountpoint: string, handlers: ControlHandlers): Promise<ControlServer> {
   const path = await socketPath(mountpoint);
   await unlink(path).catch(() => {});
+  const serving = new Map<Socket, Promise<void>>();
   const server = createServer((socket) => {
-    socket.on('error', () => socket.destroy());
-    readLine(socket).then(
-      async (line) => socket.end(`${JSON.stringify(await answer(line, handlers))}\n`),
-      () => socket.destroy(),
+    serving.set(
+      socket,
+      serve(socket, handlers).finally(() => serving.delete(socket)),
     );
   });
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
     server.listen(path, resolve);
   });
+  // From here on it can only be that a connection was not accepted, which whoever tried finds out.
+  server.on('error', () => {});
   await chmod(path, 0o600);
-  return server;
+  return {
+    close: async () => {
+      server.close();
+      for (const socket of serving.keys()) if (socket.bytesRead === 0) socket.destroy();
+      await Promise.all(serving.values());
+    },
+  };
 }
 
-async function answer(line: string, handlers: ControlHandlers): Promise<Answer> {
+/** Listens for the commands of one mount. */
+export interface ControlServer {
+  /** Listens no more; resolves when everybody who asked something has got the answer. */
+  close(): Promise<void>;
+}
+
+/** Answers one request; never rejects. A connection that fails is nobody's loss but that of the one who asked. */
+async function serve(socket: Socket, handlers: ControlHandlers): Promise<void> {
+  socket.on('error', () => socket.destroy());
+  // A handler may take its time, a request may not.
+  socket.setTimeout(CONTROL_TIMEOUT_MS, () => socket.destroy());
   try {
+    const line = await readLine(socket);
+    socket.setTimeout(0);
+    socket.end(`${await answer(line, handlers)}\n`);
+    await finished(socket, { readable: false });
+  } catch {
+    socket.destroy();
+  }
+}
+
+/** The answer to a request as JSON. */
+async function answer(line: string, handlers: ControlHandlers): Promise<string> {
+  try {
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- what has no such command is refused
     const { command } = JSON.parse(line) as { readonly command: string };
     const handler = Object.hasOwn(handlers, command) ? handlers[command] : undefined;
     if (!handler) throw new UserError(`this mount does not know the command ${command}`);
-    return { result: await handler() };
+    return JSON.stringify({ result: await handler() } satisfies Answer);
   } catch (error) {
     const advice = error instanceof UserError ? error.advice : undefined;
-    return { error: { message: messageOf(error), advice } };
+    return JSON.stringify({ error: { message: messageOf(error), advice } } satisfies Answer);
   }
 }
 
@@ -117,6 +149,7 @@ async function ask(path: string, command: string): Promise<unknown> {
     throw error;
   }
   socket.write(`${JSON.stringify({ command })}\n`);
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- a mount of ours says nothing else
   const { result, error } = JSON.parse(await readLine(socket)) as Answer;
   socket.destroy();
   if (error) throw new UserError(error.message, error.advice);
@@ -128,9 +161,9 @@ function readLine(socket: Socket): Promise<string> {
     let text = '';
     socket.setEncoding('utf8');
     socket.on('data', (chunk: string) => {
-      text += chunk;
-      const end = text.indexOf('\n');
-      if (end >= 0) resolve(text.slice(0, end));
+      const end = chunk.indexOf('\n');
+      text += end < 0 ? chunk : chunk.slice(0, end);
+      if (end >= 0) resolve(text);
       else if (text.length > CONTROL_MESSAGE_MAX_BYTES) reject(new Error('message too long'));
     });
     socket.once('error', reject);

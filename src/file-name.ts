@@ -30,6 +30,7 @@ export function safeFileName(name: string, suffix: string): FileName {
     .slice(0, NAME_MAX_BYTES)
     .replace(/[/\p{Control}\p{Surrogate}]/gu, '_')
     .replace(/^\./, '_');
-  while (Buffer.byteLength(stem + suffix) > NAME_MAX_BYTES) stem = [...stem].slice(0, -1).join('');
+  while (Buffer.byteLength(stem + suffix) > NAME_MAX_BYTES) stem = Array.from(stem).slice(0, -1).join('');
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- here is where the brand comes from
   return (stem + suffix) as FileName;
 }

@@ -10,7 +10,7 @@ export const GiB = 1024 * MiB;
 /** The unit of the block cache: one ranged GET for a random read, and the grain of everything kept. */
 export const BLOCK_BYTES = 256 * KiB;
 /** What a block takes in memory besides its bytes: many small items are many small blocks. */
-export const BLOCK_OVERHEAD_BYTES = 1 * KiB;
+export const BLOCK_OVERHEAD_BYTES = 1.5 * KiB;
 /** Read-ahead of all open files together has one of so many parts of the block cache. */
 export const READ_AHEAD_CACHE_PARTS = 4;
 /** Read-ahead of one open file starts with this much and doubles up to the other. */
@@ -42,6 +42,24 @@ export const MANIFEST_MAX_BYTES = 512 * MiB;
 export const LISTING_READS_MAX = 256;
 /** README, tags, annotations and overlays of one dataset; more are not listed. */
 export const DATASET_METADATA_OBJECTS_MAX = 100_000;
+
+/** The most that S3 takes with one PUT (Amazon S3 user guide, "Uploading objects"). */
+export const SINGLE_PUT_MAX_BYTES = 5 * GiB;
+/** Items of one dataset that is frozen: as many as a manifest of {@link MANIFEST_MAX_BYTES} describes. */
+export const FREEZE_ITEMS_MAX = 2_000_000;
+/** Objects of a freeze that are uploaded at once, and files that are looked at at once. */
+export const FREEZE_UPLOADS_MAX = 24;
+export const FREEZE_FILE_CHECKS_MAX = 32;
+/** Files up to this size are read into memory, hashed there and sent; larger ones are hashed in a thread, then streamed. */
+export const FREEZE_BUFFERED_MAX_BYTES = 1 * MiB;
+/** Bytes of a file that are read at a time. */
+export const FREEZE_READ_BYTES = 1 * MiB;
+/** Threads that hash files. */
+export const FREEZE_HASH_THREADS_MAX = 2;
+/** An overlay or annotation of a dataset that is frozen; larger ones are refused. */
+export const FREEZE_METADATA_MAX_BYTES = 32 * MiB;
+/** Reasons for refusing a freeze that are told one by one; the others are counted. */
+export const FREEZE_PROBLEMS_MAX = 1_000;
 
 /** The longest name in a directory, in bytes of UTF-8 (Linux NAME_MAX). */
 export const NAME_MAX_BYTES = 255;

@@ -1,3 +1,5 @@
+import { setMaxListeners } from 'node:events';
+
 /**
  * One run of an asynchronous task, shared by everybody who waits for it. It is cancelled when the last of them has
  * given up, and never because one of several has.
@@ -10,6 +12,8 @@ export class SharedTask<T> {
 
   /** @param run is started at once; its signal aborts when nobody waits any more */
   constructor(run: (signal: AbortSignal) => Promise<T>) {
+    // A task may ask for many things at once with its one signal: that is no leak.
+    setMaxListeners(0, this.#controller.signal);
     this.#result = run(this.#controller.signal).finally(() => {
       this.#settled = true;
     });
@@ -28,18 +32,18 @@ export class SharedTask<T> {
    * @throws the signal's reason as soon as it aborts, or what the task threw
    */
   async wait(signal: AbortSignal): Promise<T> {
-    let onAbort = (): void => {};
+    let onAbort: (() => void) | undefined;
     this.#waiters += 1;
     try {
       // Who has given up beforehand counts as one who waited, or else a task that nobody wants would go on.
       signal.throwIfAborted();
       const aborted = new Promise<never>((_, reject) => {
-        onAbort = (): void => reject(signal.reason);
+        onAbort = () => reject(signal.reason);
         signal.addEventListener('abort', onAbort, { once: true });
       });
       return await Promise.race([this.#result, aborted]);
     } finally {
-      signal.removeEventListener('abort', onAbort);
+      if (onAbort) signal.removeEventListener('abort', onAbort);
       this.#waiters -= 1;
       if (this.#waiters === 0 && !this.#settled) this.#controller.abort();
     }

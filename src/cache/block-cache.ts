@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import { type ObjectInfo, type ObjectStore, type Priority, StoreError } from '../ecs/object-store.ts';
-import { FsError } from '../errors.ts';
+import { FsError, type FsErrorCode } from '../errors.ts';
 import {
   BLOCK_BYTES,
   BLOCK_OVERHEAD_BYTES,
@@ -200,7 +200,8 @@ async function fetchBlocks(
   } catch (error) {
     if (!(error instanceof StoreError)) throw error;
     if (error.reason === 'no-such-key') throw altered(store, content, 'is missing', error);
-    if (error.reason === 'short') throw altered(store, content, `ends before byte ${content.size}`, error);
+    // The store's words tell how long it is.
+    if (error.reason === 'short') throw new FsError(alteredCode(content), error.message, { cause: error });
     // Whatever else the store means by it, the file is there: its name was found.
     if (error.code === 'ENOENT') throw new FsError('EIO', error.message, { cause: error });
     throw error;
@@ -229,7 +230,10 @@ function verify(
 }
 
 /** What has an ETag may be replaced and is then to be looked up anew; anything else is damaged. */
+function alteredCode(content: Content): FsErrorCode {
+  return content.etag === undefined ? 'EIO' : 'ESTALE';
+}
+
 function altered(store: ObjectStore, content: Content, what: string, cause?: unknown): FsError {
-  const code = content.etag === undefined ? 'EIO' : 'ESTALE';
-  return new FsError(code, `${store.bucket}/${content.key}: the object ${what}`, { cause });
+  return new FsError(alteredCode(content), `${store.bucket}/${content.key}: the object ${what}`, { cause });
 }

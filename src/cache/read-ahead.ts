@@ -66,8 +66,8 @@ export class SequentialReader {
     const wanted = Math.min(this.#content.size, this.#next + this.#window) - from;
     if (wanted <= 0) return;
     const bytes = budget.take(wanted);
-    // Less than a block would come as a whole one all the same; the end of the content may be less.
-    if (bytes < Math.min(wanted, BLOCK_BYTES)) return budget.give(bytes);
+    // Less than a block would come as a whole one all the same; only the end of the content is less.
+    if (bytes < BLOCK_BYTES && from + bytes < this.#content.size) return budget.give(bytes);
     this.#ahead = from + bytes;
     void this.#cache
       .prefetch(this.#store, this.#content, from, bytes, this.#prefetching.signal)

@@ -5,17 +5,13 @@ import { basename, join, resolve } from 'node:path';
 import { Config } from '../config.ts';
 import { serveControl } from '../control.ts';
 import { UserError, messageOf } from '../errors.ts';
-import { fuseNativeTransport } from '../fuse/transport/fuse-native.ts';
-import type { Transport } from '../fuse/transport/transport.ts';
+import type { ReceiveMode } from '../fuse/transport/kernel/receive/receiver.ts';
+import type { TransportName } from '../fuse/transport/transport.ts';
+import { transportNamed } from '../fuse/transport/transports.ts';
 import { LOG_FILE_MAX_BYTES } from '../limits.ts';
 import { type LogLevel, createLogger } from '../log.ts';
 import { type RunningMount, startMount } from '../mount.ts';
 import { print } from './terminal.ts';
-
-/** The transports by name, for `--transport`. */
-const TRANSPORTS: Readonly<Record<string, Transport>> = {
-  [fuseNativeTransport.name]: fuseNativeTransport,
-};
 
 export interface MountCommandOptions {
   readonly all: boolean;
@@ -28,7 +24,8 @@ export interface MountCommandOptions {
   readonly umask: number;
   readonly refresh: number;
   readonly cacheMemory: number;
-  readonly transport: string;
+  readonly transport: TransportName;
+  readonly receive: ReceiveMode;
   readonly logLevel: LogLevel;
   readonly logFile?: string;
 }
@@ -71,7 +68,7 @@ async function runMount(
         buckets: options.all ? allBuckets(config) : buckets,
         bucketDirectories: options.all || buckets.length > 1,
         mountpoint,
-        transport: transportNamed(options.transport),
+        transport: transportNamed(options.transport, options.receive),
         ownership: {
           uid: options.uid ?? process.getuid?.() ?? 0,
           gid: options.gid ?? process.getgid?.() ?? 0,
@@ -114,7 +111,7 @@ async function runMount(
   // The current directory of a process in the background would keep a file system busy.
   process.chdir('/');
   await mount.closed;
-  control.close();
+  await control.close();
 }
 
 function tellParent(verdict: Verdict): void {
@@ -156,12 +153,6 @@ function allBuckets(config: Config): readonly string[] {
     );
   }
   return buckets;
-}
-
-function transportNamed(name: string): Transport {
-  const transport = Object.hasOwn(TRANSPORTS, name) ? TRANSPORTS[name] : undefined;
-  if (!transport) throw new UserError(`there is no transport ${name}`);
-  return transport;
 }
 
 /** In the XDG state directory, one for each mountpoint. */

@@ -23,13 +23,18 @@ export async function parseTarget(text: string): Promise<Target> {
   return slash < 0 ? { bucket: text } : target(text.slice(0, slash), text.slice(slash + 1));
 }
 
-function target(bucket: string, dataset: string | undefined): Target {
-  return dataset === undefined || dataset === '' ? { bucket } : { bucket, dataset };
+/** @param dataset may have slashes at its end, as a shell's completion adds them */
+function target(bucket: string, dataset = ''): Target {
+  const name = dataset.replace(/\/+$/, '');
+  return name === '' ? { bucket } : { bucket, dataset: name };
 }
 
 async function targetOfPath(path: string): Promise<Target> {
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- what a mount answers to that
   const mounts = (await askAllMounts('status')) as readonly MountStatus[];
-  const mount = mounts.find(({ mountpoint }) => path === mountpoint || path.startsWith(`${mountpoint}/`));
+  const mount = mounts
+    .filter(({ mountpoint }) => path === mountpoint || path.startsWith(`${mountpoint}/`))
+    .toSorted((a, b) => b.mountpoint.length - a.mountpoint.length)[0];
   if (!mount) throw new UserError(`${path} is in no mount`, '"dtool-ecs-mount status" lists the mounts.');
   const below = path
     .slice(mount.mountpoint.length + 1)

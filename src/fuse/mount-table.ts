@@ -15,7 +15,11 @@ export interface MountEntry {
 
 /** Everything that is mounted in this mount namespace, in the order of mounting (source: proc(5), mountinfo). */
 export async function readMountTable(): Promise<readonly MountEntry[]> {
-  const text = await readFile('/proc/self/mountinfo', 'utf8');
+  return parseMountTable(await readFile('/proc/self/mountinfo', 'utf8'));
+}
+
+/** The entries of a file as of proc(5), mountinfo. */
+export function parseMountTable(text: string): readonly MountEntry[] {
   return text
     .split('\n')
     .filter((line) => line !== '')

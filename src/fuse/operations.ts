@@ -3,7 +3,8 @@ import { FsError } from '../errors.ts';
 import { HANDLES_MAX } from '../limits.ts';
 import type { DirectoryEntries, DirectoryNode, Node, OpenFile, SpaceUsage, Tree } from './tree/node.ts';
 
-const WRITE_FLAGS = constants.O_WRONLY | constants.O_RDWR | constants.O_APPEND | constants.O_TRUNC;
+/** O_APPEND alone changes nothing: it only says where a write would go. */
+const WRITE_FLAGS = constants.O_WRONLY | constants.O_RDWR | constants.O_TRUNC;
 
 /** What stands behind a file handle. */
 type Handle =

@@ -1,12 +1,16 @@
 import type { Logger } from '../../log.ts';
 import type { Operations } from '../operations.ts';
 
+/** The transports there are, the default first. */
+export const TRANSPORT_NAMES = ['kernel', 'fuse-native'] as const;
+export type TransportName = (typeof TRANSPORT_NAMES)[number];
+
 /**
  * A way to serve the kernel's requests: receives them, asks {@link Operations}, and replies exactly once to each.
  * Whatever goes wrong inside becomes an errno; a transport never throws out of a request.
  */
 export interface Transport {
-  readonly name: string;
+  readonly name: TransportName;
   /**
    * Mounts and starts to serve; resolves once the kernel can ask.
    *

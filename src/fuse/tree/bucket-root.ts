@@ -1,8 +1,8 @@
 import { type DatasetEntry, type Registry, readRegistry } from '../../ecs/dtool/registry.ts';
-import { REGISTRATION_PREFIX } from '../../ecs/dtool/keys.ts';
-import { isAbort } from '../../errors.ts';
+import { MANIFEST, REGISTRATION_PREFIX } from '../../ecs/dtool/keys.ts';
+import { messageOf } from '../../errors.ts';
 import { readOnlyAttributes } from './attributes.ts';
-import type { BucketContext } from './context.ts';
+import type { BucketContext, Reporter } from './context.ts';
 import { Dataset } from './dataset.ts';
 import { assignNames, assignProtoNames } from './dataset-names.ts';
 import { Directory, type Entries } from './directory.ts';
@@ -16,8 +16,13 @@ interface Listing {
   readonly registry: Registry;
   /** By uuid, broken ones included. */
   readonly datasets: ReadonlyMap<string, Dataset>;
+}
+
+/** What is shown of a listing. */
+interface View {
+  readonly listing: Listing;
   readonly names: Entries;
-  readonly uuids: Entries;
+  readonly uuids: ReadonlyMap<string, Symlink>;
   readonly protos: Entries;
 }
 
@@ -35,22 +40,23 @@ export class BucketRoot {
   readonly #context: BucketContext;
   readonly #options: BucketRootOptions;
   readonly #listing: Refreshing<Listing>;
-  /** Datasets that could not be read when somebody looked into them, until a refresh finds them mended. */
-  readonly #broken = new Set<Dataset>();
-  /** Keys whose problems the registry reported last. */
-  #registryProblems: ReadonlySet<string> = new Set();
+  readonly #report: Reporter;
+  /** Made of the latest listing; undefined when a dataset has turned out to be broken, or mended, since. */
+  #view: View | undefined;
+  #symlinks: ReadonlyMap<string, Symlink> = new Map();
 
   constructor(context: BucketContext, options: BucketRootOptions) {
     this.#context = context;
     this.#options = options;
+    this.#report = context.reporter();
     this.#listing = context.refreshing(REGISTRATION_PREFIX, async (previous, signal) =>
       this.#load(previous, signal),
     );
     const layer =
       (part: 'names' | 'uuids' | 'protos') =>
       async (signal: AbortSignal, name?: string): Promise<Entries> => {
-        const listing = await this.#listing.get(signal, (old) => name !== undefined && old[part].has(name));
-        return listing[part];
+        const enough = (old: Listing): boolean => name !== undefined && this.#viewOf(old)[part].has(name);
+        return this.#viewOf(await this.#listing.get(signal, enough))[part];
       };
     const directory = (name: string, part: 'uuids' | 'protos'): [string, Directory] => [
       name,
@@ -65,35 +71,49 @@ export class BucketRoot {
   /** What was found last; undefined before anybody looked. */
   get counts(): { readonly datasets: number; readonly protoDatasets: number } | undefined {
     const listing = this.#listing.latest;
-    return listing && { datasets: listing.names.size, protoDatasets: listing.protos.size };
+    if (!listing) return undefined;
+    const { names, protos } = this.#viewOf(listing);
+    return { datasets: names.size, protoDatasets: protos.size };
   }
 
   /** Looks at the bucket again now, and at all that can change in it when it is next asked for. */
   async refresh(): Promise<void> {
     for (const dataset of this.#listing.latest?.datasets.values() ?? []) dataset.expire();
+    this.#listing.expire();
     await this.#listing.refresh();
   }
 
-  /**
-   * Bytes and number of the items of all frozen datasets. Reads every manifest once.
-   *
-   * @param onProgress hears the sums so far after each dataset
-   */
-  async usage(signal: AbortSignal, onProgress: (sum: SpaceUsage) => void): Promise<SpaceUsage> {
-    const { datasets } = await this.#listing.get(signal);
-    let sum: SpaceUsage = { bytes: 0, files: 0 };
-    for (const dataset of datasets.values()) {
-      if (dataset.entry.admin.type !== 'dataset' || this.#broken.has(dataset)) continue;
-      try {
-        const { bytes, files } = await dataset.usage(signal);
-        sum = { bytes: sum.bytes + bytes, files: sum.files + files };
-        onProgress(sum);
-      } catch (error) {
-        // It has been reported where it happened, and what can't be read takes no space that anybody could use.
-        if (isAbort(error)) throw error;
-      }
+  /** Bytes and number of the items of all frozen datasets, as far as they have been counted. */
+  get usage(): SpaceUsage {
+    let bytes = 0;
+    let files = 0;
+    for (const dataset of this.#listing.latest?.datasets.values() ?? []) {
+      if (!isFrozen(dataset) || dataset.isBroken || !dataset.usage) continue;
+      bytes += dataset.usage.bytes;
+      files += dataset.usage.files;
     }
-    return sum;
+    return { bytes, files };
+  }
+
+  /** Counts what has not been counted yet. What can't be read is reported, and takes no space that counts. */
+  async countUsage(signal: AbortSignal): Promise<void> {
+    try {
+      const { datasets } = await this.#listing.get(signal);
+      for (const dataset of datasets.values()) {
+        if (isFrozen(dataset) && !dataset.isBroken) await this.#countDataset(dataset, signal);
+      }
+    } catch (error) {
+      if (!signal.aborted) this.#context.report(REGISTRATION_PREFIX, messageOf(error));
+    }
+  }
+
+  async #countDataset(dataset: Dataset, signal: AbortSignal): Promise<void> {
+    try {
+      await dataset.countUsage(signal);
+    } catch (error) {
+      signal.throwIfAborted();
+      if (!dataset.isBroken) this.#context.report(dataset.entry.keyPrefix + MANIFEST, messageOf(error));
+    }
   }
 
   async #load(previous: Listing | undefined, signal: AbortSignal): Promise<Listing> {
@@ -102,77 +122,62 @@ export class BucketRoot {
       likelyPrefix: this.#options.likelyPrefix,
       ...(previous ? { previous: previous.registry } : {}),
     });
-    this.#reportRegistry(registry);
     const datasets = new Map<string, Dataset>();
     for (const entry of registry.datasets) {
       const known = previous?.datasets.get(entry.uuid);
       datasets.set(entry.uuid, known && isSame(known.entry, entry) ? known : this.#makeDataset(entry));
     }
-    await this.#retryBroken(datasets, signal);
-    return this.#listingOf(registry, datasets);
+    const broken = [...datasets.values()].filter((dataset) => dataset.isBroken);
+    await Promise.all(broken.map(async (dataset) => dataset.retry(signal)));
+    for (const [uuid, dataset] of previous?.datasets ?? []) {
+      if (datasets.get(uuid) !== dataset) dataset.forget();
+    }
+    this.#report(registry.problems);
+    return { registry, datasets };
   }
 
   #makeDataset(entry: DatasetEntry): Dataset {
-    return new Dataset(this.#context, entry, (dataset) => {
-      this.#broken.add(dataset);
-      // What a listing shows is made anew without it, at no request.
-      this.#listing.update(({ registry, datasets }) => this.#listingOf(registry, datasets));
+    return new Dataset(this.#context, entry, () => {
+      this.#view = undefined;
     });
   }
 
-  /** Forgets broken datasets that are gone, and looks whether the others can be read by now. */
-  async #retryBroken(datasets: ReadonlyMap<string, Dataset>, signal: AbortSignal): Promise<void> {
-    await Promise.all(
-      [...this.#broken].map(async (dataset) => {
-        this.#broken.delete(dataset);
-        if (datasets.get(dataset.entry.uuid) !== dataset) return;
-        try {
-          await dataset.check(signal);
-        } catch (error) {
-          if (isAbort(error)) throw error;
-          this.#broken.add(dataset);
-        }
-      }),
-    );
-  }
-
-  #listingOf(registry: Registry, datasets: ReadonlyMap<string, Dataset>): Listing {
-    const readable = [...datasets.values()].filter((dataset) => !this.#broken.has(dataset));
-    const named = readable.map((dataset) => ({
-      dataset,
-      uuid: dataset.entry.uuid,
-      name: dataset.entry.admin.name,
-      createdAt: dataset.entry.admin.createdAt ?? 0,
-    }));
-    const frozen = named.filter(({ dataset }) => dataset.entry.admin.type === 'dataset');
-    const protoDatasets = named.filter(({ dataset }) => dataset.entry.admin.type === 'protodataset');
+  /** What is shown of a listing: made anew when the listing is another one or what is broken has changed. */
+  #viewOf(listing: Listing): View {
+    if (this.#view?.listing === listing) return this.#view;
+    const named = [...listing.datasets.values()]
+      .filter((dataset) => !dataset.isBroken)
+      .map((dataset) => ({
+        dataset,
+        uuid: dataset.entry.uuid,
+        name: dataset.entry.admin.name,
+        createdAt: dataset.entry.admin.createdAt ?? 0,
+      }));
     const names = new Map<string, Node>();
-    const uuids = new Map<string, Node>();
+    const uuids = new Map<string, Symlink>();
     const protos = new Map<string, Node>();
-    for (const [name, { dataset, uuid }] of assignNames(frozen)) {
+    for (const [name, { dataset, uuid }] of assignNames(named.filter((one) => isFrozen(one.dataset)))) {
       names.set(name, dataset.directory);
       uuids.set(uuid, this.#symlink(uuid, `../${name}`));
     }
-    for (const [name, { dataset, uuid }] of assignProtoNames(protoDatasets)) {
+    for (const [name, { dataset, uuid }] of assignProtoNames(named.filter((one) => !isFrozen(one.dataset)))) {
       protos.set(name, dataset.directory);
       uuids.set(uuid, this.#symlink(uuid, `../.proto/${name}`));
     }
-    return { registry, datasets, names, uuids, protos };
+    this.#symlinks = uuids;
+    this.#view = { listing, names, uuids, protos };
+    return this.#view;
   }
 
+  /** The symbolic link of a dataset: the one that there was before, if it leads to the same place. */
   #symlink(uuid: string, target: string): Symlink {
+    const known = this.#symlinks.get(uuid);
+    if (known?.target === target) return known;
     return new Symlink(
       target,
       'refresh',
       this.#attributes('symlink', `.uuid/${uuid}`, Buffer.byteLength(target)),
     );
-  }
-
-  #reportRegistry(registry: Registry): void {
-    const keys = new Set(registry.problems.map(({ key }) => key));
-    for (const key of this.#registryProblems) if (!keys.has(key)) this.#context.resolve(key);
-    this.#registryProblems = keys;
-    for (const { key, reason } of registry.problems) this.#context.report(key, reason);
   }
 
   #attributes(kind: Node['kind'], path: string, size = 0): Attributes {
@@ -181,6 +186,10 @@ export class BucketRoot {
     const ino = isRoot ? ROOT_INO : inodeNumber('bucket', store.bucket, path);
     return readOnlyAttributes(kind, ownership, ino, size, this.#options.time);
   }
+}
+
+function isFrozen({ entry }: Dataset): boolean {
+  return entry.admin.type === 'dataset';
 }
 
 /** Whether all that a dataset's directory shows of its entry is as it was. */

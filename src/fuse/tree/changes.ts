@@ -42,7 +42,11 @@ export interface DirectoryChanges extends NodeChanges {
    *
    * @throws FsError EEXIST
    */
-  create(name: string, mode: number, owner: Owner): Promise<{ readonly node: FileNode; readonly file: OpenFile }>;
+  create(
+    name: string,
+    mode: number,
+    owner: Owner,
+  ): Promise<{ readonly node: FileNode; readonly file: OpenFile }>;
   /** @throws FsError EEXIST */
   makeDirectory(name: string, mode: number, owner: Owner): Promise<DirectoryNode>;
   /** @throws FsError EEXIST */
@@ -68,4 +72,3 @@ export interface OpenFileChanges {
   /** Reserves space, so that a later write can't fail for want of it; extends the file unless `keepSize`. */
   allocate(offset: number, length: number, keepSize: boolean): Promise<void>;
 }
-

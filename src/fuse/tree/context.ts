@@ -1,5 +1,7 @@
+import { setMaxListeners } from 'node:events';
 import type { Clock } from '../../clock.ts';
 import type { BlockCache } from '../../cache/block-cache.ts';
+import type { Problem } from '../../ecs/dtool/format-error.ts';
 import type { ObjectStore } from '../../ecs/object-store.ts';
 import { messageOf } from '../../errors.ts';
 import type { Ownership } from './attributes.ts';
@@ -13,15 +15,27 @@ export class BucketContext {
   readonly ownership: Ownership;
   readonly source: ContentSource;
   readonly #environment: TreeEnvironment;
+  /** Keys whose last read failed. */
+  readonly #unreadable = new Set<string>();
 
   constructor(store: ObjectStore, environment: TreeEnvironment) {
     this.store = store;
     this.ownership = environment.ownership;
     this.#environment = environment;
+    // As many listen to it as there are refreshes under way: that is no leak.
+    setMaxListeners(0, environment.lifetime);
     this.source = {
       store,
       cache: environment.cache,
-      onReadError: (key, error) => this.report(key, messageOf(error)),
+      onReadError: (key, error) => {
+        // One reason will do until it can be read again: each part of an object may fail in another way.
+        if (this.#unreadable.has(key)) return;
+        this.#unreadable.add(key);
+        this.report(key, messageOf(error));
+      },
+      onRead: (key) => {
+        if (this.#unreadable.size > 0 && this.#unreadable.delete(key)) this.resolve(key);
+      },
     };
   }
 
@@ -31,6 +45,20 @@ export class BucketContext {
 
   resolve(key: string): void {
     this.#environment.problems.resolve(this.store.bucket, key);
+  }
+
+  /**
+   * For a source that tells all of its problems every time it is asked: reports them, and resolves those that it had
+   * the last time and has no more.
+   */
+  reporter(): Reporter {
+    let last: ReadonlySet<string> = new Set();
+    return (problems) => {
+      const keys = new Set(problems.map(({ key }) => key));
+      for (const key of last) if (!keys.has(key)) this.resolve(key);
+      last = keys;
+      for (const { key, reason } of problems) this.report(key, reason);
+    };
   }
 
   /**
@@ -55,6 +83,9 @@ export class BucketContext {
     });
   }
 }
+
+/** Takes all problems that a source has now. */
+export type Reporter = (problems: readonly Problem[]) => void;
 
 /** What all buckets of a mount share. */
 export interface TreeEnvironment {

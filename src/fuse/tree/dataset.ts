@@ -1,24 +1,30 @@
 import { renderAdminMetadata } from '../../ecs/dtool/admin-metadata.ts';
 import { DatasetReader } from '../../ecs/dtool/dataset-reader.ts';
 import { DISK_STRUCTURE_JSON } from '../../ecs/dtool/disk-structure.ts';
-import { FormatError } from '../../ecs/dtool/format-error.ts';
+import { FormatError, type Problem, problemFrom } from '../../ecs/dtool/format-error.ts';
 import type { ItemIdentifier } from '../../ecs/dtool/identifier.ts';
 import { DATA, DTOOL_README, MANIFEST, README } from '../../ecs/dtool/keys.ts';
+import type { Manifest } from '../../ecs/dtool/manifest.ts';
+import type { TopLevelName } from '../../ecs/dtool/metadata-objects.ts';
 import type { DatasetEntry } from '../../ecs/dtool/registry.ts';
-import type { ListedObject } from '../../ecs/object-store.ts';
+import { type ListedObject, StoreError } from '../../ecs/object-store.ts';
+import { isAbort } from '../../errors.ts';
 import { readOnlyAttributes, timestampOfMilliseconds, timestampOfSeconds } from './attributes.ts';
-import type { BucketContext } from './context.ts';
+import type { BucketContext, Reporter } from './context.ts';
 import { Directory, type Entries, type Layer } from './directory.ts';
 import { MemoryFile, ReplaceableFile } from './files.ts';
 import { inodeNumber } from './inode-numbers.ts';
-import { type ItemTree, type TreeItem, buildItemTree } from './item-tree.ts';
+import { type ItemOwner, type ItemTree, type TreeItem, buildItemTree } from './item-tree.ts';
 import type { Attributes, Node, SpaceUsage } from './node.ts';
 import type { Refreshing } from './refreshing.ts';
 
-/** The files that come from metadata objects, by the directory that they are in. */
+/** What comes from metadata objects, by the directory that it is in. */
 interface MetadataEntries {
   readonly root: Entries;
   readonly dtool: Entries;
+  readonly overlays: Entries;
+  readonly annotations: Entries;
+  readonly tags: Entries;
 }
 
 const MD5_HASH_FUNCTION = 'md5sum_hexdigest';
@@ -35,27 +41,48 @@ export class Dataset {
   readonly #reader: DatasetReader;
   readonly #metadata: Refreshing<MetadataEntries>;
   readonly #items: Refreshing<ItemTree>;
+  readonly #onBrokenChange: () => void;
+  readonly #reportManifest: Reporter;
+  readonly #reportItems: Reporter;
+  readonly #reportMetadata: Reporter;
+  #isBroken = false;
+  /** The files of the metadata as they were last, by path. */
+  #files: ReadonlyMap<string, ReplaceableFile> = new Map();
+  /** What the items take, where that was counted without keeping them. */
+  #usage: SpaceUsage | undefined;
 
-  /** @param onBroken is called when the dataset turns out to be one that can't be read */
-  constructor(context: BucketContext, entry: DatasetEntry, onBroken: (dataset: Dataset) => void) {
+  /** @param onBrokenChange is called when {@link isBroken} has changed */
+  constructor(context: BucketContext, entry: DatasetEntry, onBrokenChange: () => void) {
     this.#context = context;
     this.entry = entry;
+    this.#onBrokenChange = onBrokenChange;
     this.#reader = new DatasetReader(context.store, entry);
-    const frozen = entry.admin.type === 'dataset';
-    this.#items = frozen
+    this.#reportManifest = context.reporter();
+    this.#reportItems = context.reporter();
+    this.#reportMetadata = context.reporter();
+    this.#items = this.#isFrozen
       ? context.refreshing(
           entry.keyPrefix + MANIFEST,
-          async (_, signal) => this.#loadManifest(signal, onBroken),
+          async (_, signal) => this.#buildItems(await this.#readManifest(signal), []),
           Infinity,
         )
-      : context.refreshing(entry.keyPrefix + DATA, async (_, signal) => this.#loadProtoItems(signal));
-    this.#metadata = context.refreshing(entry.keyPrefix, async (_, signal) =>
-      this.#loadMetadata(signal, onBroken),
-    );
-    const metadata = async (signal: AbortSignal) => this.#metadata.get(signal);
+      : context.refreshing(entry.keyPrefix + DATA, async (previous, signal) => {
+          const { items, problems } = await this.#reader.protoItems(signal);
+          const hashed = items.map((item) => ({ ...item, hash: item.hash ?? '' }));
+          return this.#buildItems({ items: hashed, hashFunction: undefined }, problems, previous);
+        });
+    this.#metadata = context.refreshing(entry.keyPrefix, async (_, signal) => this.#loadMetadata(signal));
+    const metadata =
+      (part: keyof MetadataEntries): Layer =>
+      async (signal) =>
+        (await this.#metadata.get(signal))[part];
+    const folder = (name: 'overlays' | 'annotations' | 'tags'): [string, Directory] => [
+      name,
+      this.#directoryOf(`.dtool/${name}`, [metadata(name)]),
+    ];
     const items = async (signal: AbortSignal) => this.#items.get(signal);
 
-    const data = new Directory(this.#directoryAttributes(DATA), frozen ? 'forever' : 'refresh', [
+    const data = new Directory(this.#directoryAttributes(DATA), this.#isFrozen ? 'forever' : 'refresh', [
       async (signal) => (await items(signal)).data,
     ]);
     const unrepresentable = this.#directoryOf('unrepresentable', [
@@ -63,7 +90,8 @@ export class Dataset {
     ]);
     const dtool = this.#directoryOf('.dtool', [
       this.#ownFiles(),
-      async (signal) => (await metadata(signal)).dtool,
+      new Map([folder('overlays'), folder('annotations'), folder('tags')]),
+      metadata('dtool'),
       async (signal) =>
         new Map((await items(signal)).unrepresentable.size > 0 ? [['unrepresentable', unrepresentable]] : []),
     ]);
@@ -72,29 +100,63 @@ export class Dataset {
         ['data', data],
         ['.dtool', dtool],
       ]),
-      async (signal) => (await metadata(signal)).root,
+      metadata('root'),
     ]);
   }
 
-  /**
-   * Reads what has to be there.
-   *
-   * @throws FsError when the dataset can't be read
-   */
-  async check(signal: AbortSignal): Promise<void> {
-    await this.#items.get(signal);
-    this.#context.resolve(this.entry.keyPrefix + MANIFEST);
+  /** Whether it turned out, when somebody looked into it, that the dataset can't be read. */
+  get isBroken(): boolean {
+    return this.#isBroken;
+  }
+
+  /** Looks whether a broken dataset can be read by now. */
+  async retry(signal: AbortSignal): Promise<void> {
+    try {
+      await this.#items.get(signal);
+      this.#metadata.expire();
+      this.#setBroken(false);
+    } catch (error) {
+      // What else is wrong with it has been reported, and it stays broken.
+      if (isAbort(error)) throw error;
+    }
   }
 
   /** Makes README and other metadata be looked at again when they are next asked for. */
   expire(): void {
     this.#metadata.expire();
-    if (this.entry.admin.type !== 'dataset') this.#items.expire();
+    if (!this.#isFrozen) this.#items.expire();
   }
 
-  /** What the items take. Reads the manifest where nobody has needed it yet. */
-  async usage(signal: AbortSignal): Promise<SpaceUsage> {
-    return this.#items.get(signal);
+  /** Takes back what was reported of a dataset that is no more. */
+  forget(): void {
+    for (const report of [this.#reportManifest, this.#reportItems, this.#reportMetadata]) report([]);
+  }
+
+  /** What the items take; undefined before they were counted. */
+  get usage(): SpaceUsage | undefined {
+    return this.#items.latest ?? this.#usage;
+  }
+
+  /**
+   * Counts what the items take, where it is not known, at one request. They are not kept: most datasets of a bucket
+   * are counted and never looked into.
+   *
+   * @throws FsError
+   */
+  async countUsage(signal: AbortSignal): Promise<void> {
+    if (this.usage) return;
+    const { items } = await this.#readManifest(signal);
+    this.#usage = { files: items.length, bytes: items.reduce((sum, { size }) => sum + size, 0) };
+  }
+
+  get #isFrozen(): boolean {
+    return this.entry.admin.type === 'dataset';
+  }
+
+  #setBroken(isBroken: boolean): void {
+    if (this.#isBroken === isBroken) return;
+    this.#isBroken = isBroken;
+    this.#onBrokenChange();
   }
 
   #attributes(kind: Node['kind'], path: string, size: number, time = this.#time): Attributes {
@@ -130,96 +192,104 @@ export class Dataset {
     ]);
   }
 
-  async #loadManifest(signal: AbortSignal, onBroken: (dataset: Dataset) => void): Promise<ItemTree> {
+  async #readManifest(signal: AbortSignal): Promise<Manifest> {
     try {
       const manifest = await this.#reader.manifest(signal);
-      return this.#buildItems(manifest.items, manifest.hashFunction === MD5_HASH_FUNCTION);
+      this.#reportManifest([]);
+      return manifest;
     } catch (error) {
-      if (error instanceof FormatError) {
-        this.#context.report(error.key, error.reason);
-        onBroken(this);
+      if (error instanceof FormatError || (error instanceof StoreError && !error.retryable)) {
+        // Throws what is not about this object.
+        this.#reportManifest([problemFrom(error)]);
+        this.#setBroken(true);
       }
       throw error;
     }
   }
 
-  async #loadProtoItems(signal: AbortSignal): Promise<ItemTree> {
-    const { items, problems } = await this.#reader.protoItems(signal);
-    for (const { key, reason } of problems) this.#context.report(key, reason);
-    return this.#buildItems(
-      items.map((item) => ({ ...item, hash: item.hash ?? '' })),
-      false,
-    );
-  }
-
-  #buildItems(items: Iterable<TreeItem>, hashIsMd5: boolean): ItemTree {
-    const tree = buildItemTree(
-      {
-        uuid: this.entry.uuid,
-        ownership: this.#context.ownership,
-        source: this.#context.source,
-        lifetime: this.entry.admin.type === 'dataset' ? 'forever' : 'refresh',
-        time: this.#time,
-        hashIsMd5,
-        keyOf: (identifier) => this.#reader.itemKey(identifier as ItemIdentifier),
-      },
+  #buildItems(
+    {
       items,
-    );
-    for (const [identifier, flaw] of tree.flaws) {
-      this.#context.report(
-        this.#reader.itemKey(identifier as ItemIdentifier),
-        `${flaw}; it is at .dtool/unrepresentable/${identifier}`,
-      );
-    }
+      hashFunction,
+    }: { readonly items: readonly TreeItem[]; readonly hashFunction: string | undefined },
+    problems: readonly Problem[],
+    previous?: ItemTree,
+  ): ItemTree {
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the readers of items give no others
+    const keyOf = (identifier: string): string => this.#reader.itemKey(identifier as ItemIdentifier);
+    const owner: ItemOwner = {
+      uuid: this.entry.uuid,
+      ownership: this.#context.ownership,
+      source: this.#context.source,
+      lifetime: this.#isFrozen ? 'forever' : 'refresh',
+      time: this.#time,
+      hashIsMd5: hashFunction === MD5_HASH_FUNCTION,
+      keyOf,
+    };
+    const tree = buildItemTree(owner, items, previous);
+    this.#reportItems([
+      ...problems,
+      ...Array.from(tree.flaws, ([identifier, flaw]) => ({
+        key: keyOf(identifier),
+        reason: `${flaw}; it is at .dtool/unrepresentable/${identifier}`,
+      })),
+    ]);
     return tree;
   }
 
-  async #loadMetadata(signal: AbortSignal, onBroken: (dataset: Dataset) => void): Promise<MetadataEntries> {
+  async #loadMetadata(signal: AbortSignal): Promise<MetadataEntries> {
     const { topLevel, overlays, annotations, tags, problems } = await this.#reader.metadata(signal);
-    for (const { key, reason } of problems) this.#context.report(key, reason);
-    const frozen = this.entry.admin.type === 'dataset';
-    if (frozen && !topLevel.has(MANIFEST)) {
-      this.#context.report(this.entry.keyPrefix + MANIFEST, 'the dataset is frozen but has no manifest');
-      onBroken(this);
+    const hasManifest = topLevel.has(MANIFEST);
+    if (this.#isFrozen && !hasManifest) {
+      const reason = 'the dataset is frozen but has no manifest';
+      this.#reportMetadata([...problems, { key: this.entry.keyPrefix + MANIFEST, reason }]);
+      // Items that are known are good for ever.
+      if (!this.#items.latest) this.#setBroken(true);
+    } else {
+      this.#reportMetadata(problems);
     }
-    const root = this.#files('', topLevel, [README]);
-    const dtool = new Map<string, Node>([
-      ...this.#files('.dtool/', topLevel, frozen ? [MANIFEST, DTOOL_README] : [DTOOL_README]),
-      ['overlays', this.#folder('overlays', overlays, '.json')],
-      ['annotations', this.#folder('annotations', annotations, '.json')],
-      ['tags', this.#folder('tags', tags, '')],
-    ]);
-    return { root, dtool };
+    const files = new Map<string, ReplaceableFile>();
+    const file = (path: string, object: ListedObject): ReplaceableFile => {
+      const made = this.#file(path, object);
+      files.set(path, made);
+      return made;
+    };
+    const pick = (folder: string, names: readonly TopLevelName[]): Entries => {
+      const entries = new Map<string, Node>();
+      for (const name of names) {
+        const object = topLevel.get(name);
+        if (object) entries.set(name, file(folder + name, object));
+      }
+      return entries;
+    };
+    const all = (folder: string, objects: ReadonlyMap<string, ListedObject>, extension: string): Entries =>
+      new Map(
+        Array.from(objects, ([stem, object]) => {
+          const name = stem + extension;
+          return [name, file(`.dtool/${folder}/${name}`, object)];
+        }),
+      );
+    const entries: MetadataEntries = {
+      root: pick('', [README]),
+      dtool: pick('.dtool/', this.#isFrozen ? [MANIFEST, DTOOL_README] : [DTOOL_README]),
+      overlays: all('overlays', overlays, '.json'),
+      annotations: all('annotations', annotations, '.json'),
+      tags: all('tags', tags, ''),
+    };
+    this.#files = files;
+    return entries;
   }
 
-  #files(
-    folder: string,
-    objects: ReadonlyMap<string, ListedObject>,
-    names: readonly string[],
-  ): Map<string, Node> {
-    const files = new Map<string, Node>();
-    for (const name of names) {
-      const object = objects.get(name);
-      if (object) files.set(name, this.#file(folder + name, object));
-    }
-    return files;
-  }
-
-  #folder(name: string, objects: ReadonlyMap<string, ListedObject>, extension: string): Directory {
-    const path = `.dtool/${name}`;
-    const entries = new Map<string, Node>();
-    for (const [stem, object] of objects) {
-      entries.set(stem + extension, this.#file(`${path}/${stem}${extension}`, object));
-    }
-    return this.#directoryOf(path, [entries]);
-  }
-
-  #file(path: string, object: ListedObject): ReplaceableFile {
-    const { key, size, etag, lastModified } = object;
+  /** The file of an object: the one that there was before, if the object is as it was. */
+  #file(path: string, { key, size, etag, lastModified }: ListedObject): ReplaceableFile {
+    const id = `${this.#context.store.bucket}/${key}@${etag}/${size}/${lastModified}`;
+    const known = this.#files.get(path);
+    if (known?.content.id === id) return known;
     return new ReplaceableFile(
       this.#context.source,
-      { id: `${this.#context.store.bucket}/${key}@${etag}/${size}/${lastModified}`, key, size, etag },
+      { id, key, size, etag },
       this.#attributes('file', path, size, timestampOfMilliseconds(lastModified)),
+      () => this.#metadata.expire(),
     );
   }
 }

@@ -19,13 +19,18 @@ export class Directory implements DirectoryNode {
   readonly kind = 'directory';
   readonly lifetime: Lifetime;
   readonly #attributes: Attributes;
-  readonly #layers: readonly Layer[];
+  #layers: readonly Layer[];
   /** The last listing and what it was made of. */
   #listing: { readonly of: readonly Entries[]; readonly entries: DirectoryEntries } | undefined;
 
   constructor(attributes: Attributes, lifetime: Lifetime, layers: readonly Layer[]) {
     this.#attributes = attributes;
     this.lifetime = lifetime;
+    this.#layers = layers;
+  }
+
+  /** Changes what is in it, at once for everybody who has it. Listings that were given out stay as they are. */
+  replace(layers: readonly Layer[]): void {
     this.#layers = layers;
   }
 
@@ -44,7 +49,7 @@ export class Directory implements DirectoryNode {
 
   async list(signal: AbortSignal): Promise<DirectoryEntries> {
     const all = await Promise.all(
-      this.#layers.map((layer) => (typeof layer === 'function' ? layer(signal) : layer)),
+      this.#layers.map(async (layer) => (typeof layer === 'function' ? layer(signal) : layer)),
     );
     const last = this.#listing;
     if (last && all.every((entries, index) => entries === last.of[index])) return last.entries;

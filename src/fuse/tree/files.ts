@@ -2,26 +2,39 @@ import type { BlockCache } from '../../cache/block-cache.ts';
 import type { Content } from '../../cache/block-key.ts';
 import { SequentialReader } from '../../cache/read-ahead.ts';
 import type { ObjectStore } from '../../ecs/object-store.ts';
-import { isAbort } from '../../errors.ts';
+import { FsError, isAbort } from '../../errors.ts';
 import type { Attributes, FileNode, Lifetime, OpenFile, SymlinkNode } from './node.ts';
 
-/** Where the bytes of files come from, and who hears when they can't be had. */
+/** Where the bytes of files come from, and who hears how it went. */
 export interface ContentSource {
   readonly store: ObjectStore;
   readonly cache: BlockCache;
-  /** Hears of every read that failed, but not of those that were given up. */
+  /** Hears of every read that failed, but not of those that were given up or came too late for a replaced object. */
   readonly onReadError: (key: string, error: unknown) => void;
+  /** Hears of every read that went well. */
+  readonly onRead: (key: string) => void;
 }
 
-/** Opens content of the store for reading. */
-export function openContent(source: ContentSource, content: Content): OpenFile {
+/**
+ * Opens content of the store for reading.
+ *
+ * @param onStale hears when the object turns out to be replaced
+ */
+export function openContent(
+  source: ContentSource,
+  content: Content,
+  onStale: () => void = () => {},
+): OpenFile {
   const reader = new SequentialReader(source.cache, source.store, content);
   return {
     read: async (offset, length, signal) => {
       try {
-        return await reader.read(offset, length, signal);
+        const parts = await reader.read(offset, length, signal);
+        source.onRead(content.key);
+        return parts;
       } catch (error) {
-        if (!isAbort(error)) source.onReadError(content.key, error);
+        if (error instanceof FsError && error.code === 'ESTALE') onStale();
+        else if (!isAbort(error)) source.onReadError(content.key, error);
         throw error;
       }
     },
@@ -33,14 +46,17 @@ export function openContent(source: ContentSource, content: Content): OpenFile {
 export class ReplaceableFile implements FileNode {
   readonly kind = 'file';
   readonly lifetime: Lifetime = 'refresh';
+  readonly content: Content;
   readonly #source: ContentSource;
-  readonly #content: Content;
   readonly #attributes: Attributes;
+  readonly #onStale: () => void;
 
-  constructor(source: ContentSource, content: Content, attributes: Attributes) {
+  /** @param onStale makes the next one who looks the name up see the object that is there now */
+  constructor(source: ContentSource, content: Content, attributes: Attributes, onStale: () => void) {
     this.#source = source;
-    this.#content = content;
+    this.content = content;
     this.#attributes = attributes;
+    this.#onStale = onStale;
   }
 
   attributes(): Attributes {
@@ -48,11 +64,11 @@ export class ReplaceableFile implements FileNode {
   }
 
   /**
-   * Looks at the object first: an open that finds it replaced fails with ESTALE, whereupon the kernel looks the name
-   * up again, gets the new size and repeats the open. A read that found out could only fail.
+   * Reads the beginning first, unless it is in the cache: an open that finds the object replaced or gone fails with
+   * ESTALE, whereupon the kernel looks the name up again and repeats the open. A read that found out could only fail.
    */
   async open(signal: AbortSignal): Promise<OpenFile> {
-    const file = openContent(this.#source, this.#content);
+    const file = openContent(this.#source, this.content, this.#onStale);
     await file.read(0, 1, signal);
     return file;
   }

@@ -48,6 +48,8 @@ export interface ItemTree {
   readonly flaws: ReadonlyMap<string, string>;
   readonly bytes: number;
   readonly files: number;
+  /** The entries of every directory below the data directory. */
+  readonly directories: ReadonlyMap<Node, Entries>;
 }
 
 class ItemFile implements FileNode {
@@ -78,9 +80,10 @@ class ItemFile implements FileNode {
 
   async open(): Promise<OpenFile> {
     const { owner } = this.#family;
-    const { identifier, size, hash } = this.item;
+    const { identifier, size, hash, timestamp } = this.item;
     return openContent(owner.source, {
-      id: `${owner.source.store.bucket}/${owner.uuid}/${identifier}/${hash}/${size}`,
+      // The time tells apart what was written anew into a dataset that is not frozen and may have no hash.
+      id: `${owner.source.store.bucket}/${owner.uuid}/${identifier}/${hash}/${size}/${timestamp}`,
       key: owner.keyOf(identifier),
       size,
       ...(owner.hashIsMd5 ? { md5: hash } : {}),
@@ -94,68 +97,93 @@ interface Family {
   readonly inodeNumbers: ItemInodeNumbers;
 }
 
-/** A directory while the items are put in their places. */
-type Branch = Map<FileName, Branch | ItemFile>;
-
 /**
  * Puts items where their relpaths say. One whose relpath is no path, or whose place is taken (a name can't be a file
  * and a directory: the directory stays), is kept by its identifier instead; nothing is lost and nothing can get out
  * of the data directory.
+ *
+ * @param previous an earlier tree of the same dataset: nodes that stand for the same as then are taken over from it
  */
-export function buildItemTree(owner: ItemOwner, items: Iterable<TreeItem>): ItemTree {
+export function buildItemTree(owner: ItemOwner, items: Iterable<TreeItem>, previous?: ItemTree): ItemTree {
   const family: Family = { owner, inodeNumbers: new ItemInodeNumbers(owner.uuid) };
-  const root: Branch = new Map();
+  const data: Branch = { entries: new Map(), before: previous?.data };
+  const branches = new Map<Node, Branch>();
   const unrepresentable = new Map<string, Node>();
   const flaws = new Map<string, string>();
   let bytes = 0;
   let files = 0;
+
   const displace = (file: ItemFile, flaw: string): void => {
-    unrepresentable.set(file.item.identifier, file);
+    const before = previous?.unrepresentable.get(file.item.identifier);
+    unrepresentable.set(file.item.identifier, isSame(before, file.item) ? before : file);
     flaws.set(file.item.identifier, `the relpath ${JSON.stringify(file.item.relpath)} ${flaw}`);
   };
+  const enter = ({ entries, before }: Branch, name: FileName, path: () => string): Branch => {
+    const found = entries.get(name);
+    const known = found && branches.get(found);
+    if (known) return known;
+    if (found instanceof ItemFile) displace(found, 'is also a directory of other items');
+    const old = before?.get(name);
+    const branch: Branch = { entries: new Map(), before: old && previous?.directories.get(old) };
+    const directory = old instanceof Directory ? old : newDirectory(owner, path(), branch.entries);
+    entries.set(name, directory);
+    branches.set(directory, branch);
+    return branch;
+  };
+
   for (const item of items) {
-    const file = new ItemFile(family, item);
     bytes += item.size;
     files += 1;
     const parsed = parseRelpath(item.relpath);
     if ('flaw' in parsed) {
-      displace(file, parsed.flaw);
+      displace(new ItemFile(family, item), parsed.flaw);
       continue;
     }
-    let branch = root;
-    for (const component of parsed.directories) {
-      const found = branch.get(component);
-      if (found instanceof Map) {
-        branch = found;
-        continue;
-      }
-      if (found) displace(found, 'is also a directory of other items');
-      const made: Branch = new Map();
-      branch.set(component, made);
-      branch = made;
+    const { directories, name } = parsed;
+    let branch = data;
+    for (const [depth, directory] of directories.entries()) {
+      branch = enter(branch, directory, () => directories.slice(0, depth + 1).join('/'));
     }
-    const taken = branch.get(parsed.name);
-    if (taken)
-      displace(
-        file,
-        taken instanceof Map ? 'is also a directory of other items' : 'stands for another item, too',
-      );
-    else branch.set(parsed.name, file);
+    const taken = branch.entries.get(name);
+    if (taken) {
+      const flaw =
+        taken.kind === 'directory' ? 'is also a directory of other items' : 'stands for another item, too';
+      displace(new ItemFile(family, item), flaw);
+    } else {
+      const before = branch.before?.get(name);
+      branch.entries.set(name, isSame(before, item) ? before : new ItemFile(family, item));
+    }
   }
-  return { data: entriesOf(owner, root, ''), unrepresentable, flaws, bytes, files };
+
+  const directories = new Map<Node, Entries>();
+  for (const [directory, { entries }] of branches) {
+    directories.set(directory, entries);
+    if (previous && directory instanceof Directory) directory.replace([entries]);
+  }
+  return { data: data.entries, unrepresentable, flaws, bytes, files, directories };
 }
 
-/** @param path of the branch below the data directory, with a slash before every component */
-function entriesOf(owner: ItemOwner, branch: Branch, path: string): Entries {
-  const entries = new Map<string, Node>();
-  for (const [name, child] of branch) {
-    entries.set(name, child instanceof Map ? directoryOf(owner, child, `${path}/${name}`) : child);
-  }
-  return entries;
+/** A directory while the items are put in their places. */
+interface Branch {
+  readonly entries: Map<FileName, Node>;
+  /** What it held in the tree before this one. */
+  readonly before: Entries | undefined;
 }
 
-function directoryOf(owner: ItemOwner, branch: Branch, path: string): Directory {
-  const ino = inodeNumber('data', owner.uuid, path);
+function isSame(node: Node | undefined, item: TreeItem): node is ItemFile {
+  if (!(node instanceof ItemFile)) return false;
+  const { identifier, relpath, size, hash, timestamp } = node.item;
+  return (
+    identifier === item.identifier &&
+    relpath === item.relpath &&
+    size === item.size &&
+    hash === item.hash &&
+    timestamp === item.timestamp
+  );
+}
+
+function newDirectory(owner: ItemOwner, path: string, entries: Entries): Directory {
+  const ino = inodeNumber('data', owner.uuid, `/${path}`);
   const attributes = readOnlyAttributes('directory', owner.ownership, ino, 0, owner.time);
-  return new Directory(attributes, owner.lifetime, [entriesOf(owner, branch, path)]);
+  return new Directory(attributes, owner.lifetime, [entries]);
 }

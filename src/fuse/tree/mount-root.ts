@@ -1,11 +1,11 @@
 import type { Clock } from '../../clock.ts';
 import { REFRESH_WAIT_MS } from '../../limits.ts';
-import { SharedTask } from '../../shared-task.ts';
 import { type Ownership, readOnlyAttributes } from './attributes.ts';
 import type { BucketRoot } from './bucket-root.ts';
 import { Directory } from './directory.ts';
 import { ROOT_INO } from './inode-numbers.ts';
 import type { DirectoryNode, SpaceUsage, Timestamp, Tree } from './node.ts';
+import { waitAtMost } from './patience.ts';
 
 export interface MountRootOptions {
   readonly ownership: Ownership;
@@ -42,13 +42,12 @@ function rootOf(
 
 /**
  * Sums for `df`. They need every manifest, so they are counted in the background when first asked for; who asks
- * waits {@link REFRESH_WAIT_MS} at most and gets the sum so far.
+ * waits {@link REFRESH_WAIT_MS} at most and gets the sum of what is known by then.
  */
 class SpaceCounter {
   readonly #buckets: readonly BucketRoot[];
   readonly #options: MountRootOptions;
-  readonly #sums = new Map<BucketRoot, SpaceUsage>();
-  #counting: SharedTask<void> | undefined;
+  #counting: Promise<void> | undefined;
 
   constructor(buckets: readonly BucketRoot[], options: MountRootOptions) {
     this.#buckets = buckets;
@@ -56,34 +55,18 @@ class SpaceCounter {
   }
 
   async sum(signal: AbortSignal): Promise<SpaceUsage> {
-    const over = new AbortController();
-    try {
-      await Promise.race([
-        this.#count(),
-        this.#options.clock.sleep(REFRESH_WAIT_MS, AbortSignal.any([signal, over.signal])),
-      ]);
-    } finally {
-      over.abort();
-    }
-    let bytes = 0;
-    let files = 0;
-    for (const sum of this.#sums.values()) {
-      bytes += sum.bytes;
-      files += sum.files;
-    }
-    return { bytes, files };
+    this.#counting ??= this.#count();
+    await waitAtMost(REFRESH_WAIT_MS, this.#counting, this.#options.clock, signal);
+    const usages = this.#buckets.map((bucket) => bucket.usage);
+    return {
+      bytes: usages.reduce((sum, { bytes }) => sum + bytes, 0),
+      files: usages.reduce((sum, { files }) => sum + files, 0),
+    };
   }
 
+  /** Goes on when the one who asked has left, and ends with the mount. Never rejects: a bucket reports by itself. */
   async #count(): Promise<void> {
-    this.#counting ??= new SharedTask(async (signal) => {
-      await Promise.allSettled(
-        this.#buckets.map(async (bucket) => {
-          this.#sums.set(bucket, await bucket.usage(signal, (sum) => this.#sums.set(bucket, sum)));
-        }),
-      );
-      this.#counting = undefined;
-    });
-    // The count goes on when the one who asked has left: it ends with the mount.
-    await this.#counting.wait(this.#options.lifetime).catch(() => {});
+    await Promise.allSettled(this.#buckets.map(async (bucket) => bucket.countUsage(this.#options.lifetime)));
+    this.#counting = undefined;
   }
 }

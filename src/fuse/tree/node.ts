@@ -6,6 +6,8 @@
  * name stands for something else by then. What can't change has no method that changes it; who asks gets EROFS.
  */
 
+import type { DirectoryChanges, NodeChanges, OpenFileChanges } from './changes.ts';
+
 export type Node = FileNode | DirectoryNode | SymlinkNode;
 
 /** A point in time as stat(2) has it; `nanoseconds` is below 10^9. */
@@ -44,6 +46,8 @@ interface AnyNode {
   readonly lifetime: Lifetime;
   /** Extended attributes by name, `user.` and so on included; absent where there are none. */
   readonly xattrs?: ReadonlyMap<string, Uint8Array>;
+  /** Absent where nothing can be changed. */
+  readonly changes?: NodeChanges;
 }
 
 export interface FileNode extends AnyNode {
@@ -59,6 +63,7 @@ export interface SymlinkNode extends AnyNode {
 
 export interface DirectoryNode extends AnyNode {
   readonly kind: 'directory';
+  readonly changes?: DirectoryChanges;
   /** @throws FsError ENOENT when there is no such name */
   lookup(name: string, signal: AbortSignal): Promise<Node>;
   /** The entries as they are now, without `.` and `..`; the answer does not change afterwards. */
@@ -84,6 +89,8 @@ export interface OpenFile {
    * @throws FsError EIO and others; never short data instead
    */
   read(offset: number, length: number, signal: AbortSignal): Promise<readonly Uint8Array[]>;
+  /** Absent where the file can't be changed. */
+  readonly changes?: OpenFileChanges;
   /** Gives up read-ahead and what else the handle holds. Called once. */
   close(): void;
 }

@@ -1,6 +1,7 @@
 import type { Clock } from '../../clock.ts';
 import { REFRESH_WAIT_MS } from '../../limits.ts';
 import { SharedTask } from '../../shared-task.ts';
+import { waitAtMost } from './patience.ts';
 
 /**
  * A value from the store that is loaded when it is first needed, and again when it is needed after its time to live.
@@ -12,6 +13,8 @@ export class Refreshing<T> {
   #value: { readonly value: T } | undefined;
   #expires = 0;
   #loading: SharedTask<T> | undefined;
+  /** Whether somebody learned that the value is out of date after the present load began. */
+  #expiredWhileLoading = false;
 
   constructor(
     load: (previous: T | undefined, signal: AbortSignal) => Promise<T>,
@@ -26,14 +29,10 @@ export class Refreshing<T> {
     return this.#value?.value;
   }
 
-  /** Replaces a value that is there by one made of it, without loading; the time to live goes on. */
-  update(change: (value: T) => T): void {
-    if (this.#value) this.#value = { value: change(this.#value.value) };
-  }
-
-  /** Makes the next one who asks load anew. */
+  /** Makes the next one who asks load anew, even if a load is under way: it may have seen what was before. */
   expire(): void {
     this.#expires = 0;
+    this.#expiredWhileLoading = true;
   }
 
   /**
@@ -46,9 +45,10 @@ export class Refreshing<T> {
   async get(signal: AbortSignal, enough: (value: T) => boolean = () => false): Promise<T> {
     const held = this.#value;
     if (!held) return this.#start().wait(signal);
-    if (this.#options.clock.monotonic() < this.#expires) return held.value;
+    const { clock } = this.#options;
+    if (clock.monotonic() < this.#expires) return held.value;
     const refresh = this.refresh();
-    if (!enough(held.value)) await this.#patience(refresh, signal);
+    if (!enough(held.value)) await waitAtMost(REFRESH_WAIT_MS, refresh, clock, signal);
     return this.#value?.value ?? held.value;
   }
 
@@ -62,30 +62,25 @@ export class Refreshing<T> {
     }
   }
 
-  async #patience(refresh: Promise<void>, signal: AbortSignal): Promise<void> {
-    const over = new AbortController();
-    try {
-      await Promise.race([
-        refresh,
-        this.#options.clock.sleep(REFRESH_WAIT_MS, AbortSignal.any([signal, over.signal])),
-      ]);
-    } finally {
-      over.abort();
-    }
-  }
-
   #start(): SharedTask<T> {
     if (this.#loading && !this.#loading.abandoned) return this.#loading;
+    this.#expiredWhileLoading = false;
     const task: SharedTask<T> = new SharedTask(async (signal) => {
       try {
         const value = await this.#load(this.latest, signal);
-        this.#value = { value };
-        this.#options.onSuccess?.();
+        // One that was given up and comes to an end all the same must not undo what the next one found.
+        if (this.#loading === task) {
+          this.#value = { value };
+          this.#options.onSuccess?.();
+        }
         return value;
       } finally {
-        // After a failure, too: a store that is away is not asked again for every file operation.
-        this.#expires = this.#options.clock.monotonic() + this.#options.timeToLiveMs;
-        if (this.#loading === task) this.#loading = undefined;
+        if (this.#loading === task) {
+          this.#loading = undefined;
+          // After a failure, too: a store that is away is not asked again for every file operation.
+          const { clock, timeToLiveMs } = this.#options;
+          this.#expires = this.#expiredWhileLoading ? 0 : clock.monotonic() + timeToLiveMs;
+        }
       }
     });
     this.#loading = task;

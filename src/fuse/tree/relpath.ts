@@ -16,7 +16,8 @@ export function parseRelpath(
   const components = relpath.split('/');
   const flaw = components.map(fileNameFlaw).find((found) => found !== undefined);
   if (flaw !== undefined) return { flaw };
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- none of them has a flaw
   const directories = components as FileName[];
-  const name = directories.pop() as FileName;
-  return { directories, name };
+  const name = directories.pop();
+  return name === undefined ? { flaw: 'is empty' } : { directories, name };
 }

@@ -42,7 +42,7 @@ describe('mount options', () => {
   test('the list says what was asked for', () => {
     const args = mountArguments('/mnt', { source: 's', allowOther: true, readOnly: true }, owner);
     expect(args).toContain(
-      'nosuid,nodev,default_permissions,ro,allow_other,fd=3,rootmode=40000,user_id=1,group_id=2',
+      'nosuid,nodev,ro,allow_other,default_permissions,fd=3,rootmode=40000,user_id=1,group_id=2',
     );
   });
 });

@@ -29,8 +29,8 @@ export const readlink: Handler = {
 };
 
 /**
- * ACCESS: access(2) and chdir(2) by the permission bits. With `default_permissions`, which our own mounts have, the
- * kernel decides by itself and never asks; a mount handed to us as /dev/fd/N may lack it.
+ * ACCESS: access(2) and chdir(2) by the permission bits. With `default_permissions`, which mounts that others are let in
+ * have, the kernel decides by itself and never asks.
  */
 export const access: Handler = {
   input: AccessIn,

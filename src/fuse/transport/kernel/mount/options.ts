@@ -5,14 +5,16 @@ export const SUBTYPE = 'dtool-ecs';
 
 export type MountOptions = Pick<TransportOptions, 'source' | 'allowOther' | 'readOnly'>;
 
-/** Options that every way to mount has: the kernel checks file modes itself, from attributes that it caches. */
+/**
+ * Options that every way to mount has. Where others are let in, the kernel checks file modes; who mounts may ask for
+ * everything, and is told what is wrong with it (EROFS and not EACCES for a change).
+ */
 function commonOptions(options: MountOptions): string[] {
   return [
     'nosuid',
     'nodev',
-    'default_permissions',
     ...(options.readOnly ? ['ro'] : []),
-    ...(options.allowOther ? ['allow_other'] : []),
+    ...(options.allowOther ? ['allow_other', 'default_permissions'] : []),
   ];
 }
 

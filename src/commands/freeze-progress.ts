@@ -1,0 +1,91 @@
+import { Presets, SingleBar } from 'cli-progress';
+import type { Clock } from '../clock.ts';
+import type { FreezeProgress } from '../freeze/progress.ts';
+import { formatBytes } from './terminal.ts';
+
+/** Shows how far a freeze is, on standard error. */
+export interface ProgressDisplay {
+  readonly update: (progress: FreezeProgress) => void;
+  /** Leaves the last state where it is. May be called again. */
+  readonly end: () => void;
+}
+
+/** A bar on a terminal, else a line for every tenth. */
+export function showProgress(clock: Clock): ProgressDisplay {
+  return process.stderr.isTTY ? progressBar(clock) : progressLines();
+}
+
+const VERBS: Readonly<Record<FreezeProgress['phase'], string>> = {
+  checking: 'Checking',
+  uploading: 'Uploading',
+};
+
+/** The rate is the mean since the start of the phase; what was there already does not count. */
+function progressBar(clock: Clock): ProgressDisplay {
+  let bar: SingleBar | undefined;
+  let phase: FreezeProgress['phase'] | undefined;
+  let startedAt = 0;
+  const end = (): void => {
+    bar?.stop();
+    bar = undefined;
+  };
+  const update = (progress: FreezeProgress): void => {
+    const { bytes, totalBytes, items, totalItems } = progress;
+    const seconds = (clock.monotonic() - startedAt) / 1000;
+    const payload = {
+      verb: VERBS[progress.phase],
+      sent: `${formatBytes(bytes)} of ${formatBytes(totalBytes)}`,
+      items: `${items.toLocaleString('en')} of ${totalItems.toLocaleString('en')} items`,
+      rate: `${formatBytes(Math.round(seconds > 0 && phase === progress.phase ? bytes / seconds : 0))}/s`,
+    };
+    if (bar === undefined || phase !== progress.phase) {
+      end();
+      ({ phase } = progress);
+      startedAt = clock.monotonic();
+      bar = new SingleBar(
+        {
+          format: '{verb} {bar} {percentage}% | {sent} | {items} | {rate} | ETA {eta_formatted}',
+          stream: process.stderr,
+          hideCursor: true,
+          gracefulExit: false,
+          etaBuffer: 100,
+        },
+        Presets.shades_classic,
+      );
+      bar.start(workOf(progress).total, workOf(progress).done, payload);
+    } else {
+      bar.update(workOf(progress).done, payload);
+    }
+  };
+  return { update, end };
+}
+
+function progressLines(): ProgressDisplay {
+  let told = '';
+  const update = (progress: FreezeProgress): void => {
+    const { done, total } = workOf(progress);
+    const tenth = total === 0 ? 10 : Math.floor((done / total) * 10);
+    const key = `${progress.phase} ${tenth}`;
+    if (tenth === 0 || key === told) return;
+    told = key;
+    const { bytes, totalBytes, items, totalItems } = progress;
+    process.stderr.write(
+      `${VERBS[progress.phase]}: ${tenth * 10}%, ${formatBytes(bytes)} of ${formatBytes(totalBytes)}, ` +
+        `${items} of ${totalItems} items\n`,
+    );
+  };
+  return { update, end: () => {} };
+}
+
+/** Bytes, with something for each item: many small files take their time, too. */
+const ITEM_WORTH_BYTES = 64 * 1024;
+
+function workOf({ items, totalItems, bytes, totalBytes }: FreezeProgress): {
+  readonly done: number;
+  readonly total: number;
+} {
+  return {
+    done: bytes + items * ITEM_WORTH_BYTES,
+    total: totalBytes + totalItems * ITEM_WORTH_BYTES,
+  };
+}

@@ -1,0 +1,53 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { parseTarget } from '../../src/commands/target.ts';
+import { type ControlServer, serveControl } from '../../src/control.ts';
+
+let runtime: string;
+const servers: ControlServer[] = [];
+beforeAll(async () => {
+  runtime = mkdtempSync(join(tmpdir(), 'target-'));
+  vi.stubEnv('XDG_RUNTIME_DIR', runtime);
+  for (const [mountpoint, bucketDirectories, buckets] of [
+    ['/mnt/one', false, ['alpha']],
+    ['/mnt/all', true, ['alpha', 'beta']],
+    ['/mnt/all/inner', false, ['gamma']],
+  ] as const) {
+    const status = { mountpoint, bucketDirectories, buckets: buckets.map((bucket) => ({ bucket })) };
+    servers.push(await serveControl(mountpoint, { status: async () => status }));
+  }
+});
+afterAll(async () => {
+  await Promise.all(servers.map(async (server) => server.close()));
+  vi.unstubAllEnvs();
+  rmSync(runtime, { recursive: true });
+});
+
+test.each([
+  ['alpha', 'alpha', undefined],
+  ['alpha/', 'alpha', undefined],
+  ['alpha/name', 'alpha', 'name'],
+  ['alpha/name/', 'alpha', 'name'],
+  ['s3://alpha', 'alpha', undefined],
+  ['s3://alpha/', 'alpha', undefined],
+  ['ecs://alpha/uuid', 'alpha', 'uuid'],
+  ['ecs://alpha/uuid/', 'alpha', 'uuid'],
+  ['/mnt/one', 'alpha', undefined],
+  ['/mnt/one/', 'alpha', undefined],
+  ['/mnt/one/name/data/x', 'alpha', 'name'],
+  ['/mnt/one/.uuid/uuid', 'alpha', 'uuid'],
+  ['/mnt/one/.proto/name~12345678/data', 'alpha', 'name~12345678'],
+  ['/mnt/one/../one/name', 'alpha', 'name'],
+  ['/mnt/all/beta', 'beta', undefined],
+  ['/mnt/all/beta/name', 'beta', 'name'],
+  ['/mnt/all/inner/name', 'gamma', 'name'],
+])('%s', async (text, bucket, dataset) => {
+  expect(await parseTarget(text)).toEqual(dataset === undefined ? { bucket } : { bucket, dataset });
+});
+
+test('a path in no mount, or above the buckets, is refused', async () => {
+  await expect(parseTarget('/mnt/oneself')).rejects.toThrow('is in no mount');
+  await expect(parseTarget('/mnt/all')).rejects.toThrow('several buckets');
+});

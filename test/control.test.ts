@@ -1,0 +1,179 @@
+import { once } from 'node:events';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+} from 'node:fs';
+import { type Server, connect, createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import {
+  type ControlHandlers,
+  type ControlServer,
+  askAllMounts,
+  askMount,
+  controlDirectory,
+  serveControl,
+} from '../src/control.ts';
+import { UserError } from '../src/errors.ts';
+
+let runtime: string;
+let servers: ControlServer[];
+beforeEach(() => {
+  runtime = mkdtempSync(join(tmpdir(), 'control-'));
+  servers = [];
+  vi.stubEnv('XDG_RUNTIME_DIR', runtime);
+});
+afterEach(async () => {
+  await Promise.all(servers.map(async (server) => server.close()));
+  vi.unstubAllEnvs();
+  rmSync(runtime, { recursive: true });
+});
+
+async function close(server: Server): Promise<void> {
+  server.close();
+  await once(server, 'close');
+}
+
+async function serve(mountpoint: string, handlers: ControlHandlers): Promise<ControlServer> {
+  const server = await serveControl(mountpoint, handlers);
+  servers.push(server);
+  return server;
+}
+const directory = (): string => join(runtime, 'dtool-ecs-mount');
+const sockets = (): readonly string[] => readdirSync(directory());
+const modeOf = (path: string): number => statSync(path).mode & 0o777;
+
+describe('a mount', () => {
+  test('answers at its mountpoint and nowhere else', async () => {
+    await serve('/mnt/a', {
+      status: async () => ({ pid: 1, name: 'grüße' }),
+      nothing: async () => undefined,
+    });
+    expect(await askMount('/mnt/a', 'status')).toEqual({ pid: 1, name: 'grüße' });
+    expect(await askMount('/mnt/a', 'nothing')).toBeUndefined();
+    expect(await askMount('/mnt/b', 'status')).toBeUndefined();
+  });
+
+  test('answers a lot', async () => {
+    const long = 'x'.repeat(3_000_000);
+    await serve('/mnt/a', { status: async () => long });
+    expect(await askMount('/mnt/a', 'status')).toBe(long);
+  });
+
+  test('tells what went wrong, even where the answer is no JSON, and goes on', async () => {
+    const cyclic: Record<string, unknown> = {};
+    cyclic['self'] = cyclic;
+    await serve('/mnt/a', {
+      fail: async () => {
+        throw new UserError('it is busy', 'Try later.');
+      },
+      cyclic: async () => cyclic,
+      status: async () => 'fine',
+    });
+    await expect(askMount('/mnt/a', 'fail')).rejects.toMatchObject({
+      message: 'it is busy',
+      advice: 'Try later.',
+    });
+    await expect(askMount('/mnt/a', 'cyclic')).rejects.toThrow('circular');
+    for (const unknown of ['toString', '__proto__', 'other']) {
+      await expect(askMount('/mnt/a', unknown)).rejects.toThrow('does not know the command');
+    }
+    expect(await askMount('/mnt/a', 'status')).toBe('fine');
+  });
+
+  test('outlives who sends nonsense or leaves', async () => {
+    await serve('/mnt/a', { status: async () => 'fine' });
+    const path = join(directory(), sockets()[0] ?? '');
+    for (const text of ['nonsense\n', 'null\n', '{"command"']) {
+      const socket = connect(path);
+      socket.on('error', () => {});
+      socket.resume();
+      socket.end(text);
+      await once(socket, 'close');
+    }
+    expect(await askMount('/mnt/a', 'status')).toBe('fine');
+  });
+
+  test('gives the answers that it owes before it is closed', async () => {
+    const server = await serve('/mnt/a', { unmount: async () => 'unmounted' });
+    const idle = connect(join(directory(), sockets()[0] ?? ''));
+    await once(idle, 'connect');
+    let closed: Promise<void> | undefined;
+    const other = await serve('/mnt/b', {
+      unmount: async () => {
+        closed = other.close();
+        return 'unmounted';
+      },
+    });
+    expect(await askMount('/mnt/b', 'unmount')).toBe('unmounted');
+    await closed;
+    expect(await askMount('/mnt/b', 'unmount')).toBeUndefined();
+    await server.close();
+    await once(idle, 'close');
+  });
+
+  test('is private', async () => {
+    const before = process.umask(0);
+    try {
+      await serve('/mnt/a', {});
+    } finally {
+      process.umask(before);
+    }
+    expect(modeOf(directory())).toBe(0o700);
+    expect(modeOf(join(directory(), sockets()[0] ?? ''))).toBe(0o600);
+  });
+});
+
+describe('all mounts', () => {
+  test('answer, and the sockets of dead ones are removed', async () => {
+    await serve('/mnt/a', { status: async () => 'a' });
+    await serve('/mnt/b', { status: async () => 'b' });
+    await serve('/mnt/c', {});
+    const dead = join(directory(), 'dead.sock');
+    const other = createServer().listen(dead);
+    await once(other, 'listening');
+    // What a killed process leaves: the socket's file without anybody who listens.
+    const { rename } = await import('node:fs/promises');
+    await rename(dead, `${dead}.kept`);
+    await close(other);
+    await rename(`${dead}.kept`, dead);
+    expect((await askAllMounts('status')).map(String).toSorted((a, b) => a.localeCompare(b))).toEqual([
+      'a',
+      'b',
+    ]);
+    expect(existsSync(dead)).toBe(false);
+    expect(sockets().length).toBe(3);
+  });
+
+  test('a mountpoint whose mount died is served again', async () => {
+    const first = await serve('/mnt/a', { status: async () => 'first' });
+    const name = sockets()[0] ?? '';
+    const { rename } = await import('node:fs/promises');
+    await rename(join(directory(), name), join(runtime, 'kept'));
+    await first.close();
+    await rename(join(runtime, 'kept'), join(directory(), name));
+    await serve('/mnt/a', { status: async () => 'second' });
+    expect(await askMount('/mnt/a', 'status')).toBe('second');
+  });
+});
+
+describe('a directory that is not private is refused', () => {
+  test('because others may look into it', async () => {
+    mkdirSync(directory());
+    chmodSync(directory(), 0o755);
+    await expect(controlDirectory()).rejects.toThrow('not a private directory');
+  });
+
+  test('because it is a link', async () => {
+    mkdirSync(join(runtime, 'elsewhere'), { mode: 0o700 });
+    symlinkSync(join(runtime, 'elsewhere'), directory());
+    await expect(controlDirectory()).rejects.toThrow('not a private directory');
+  });
+});
