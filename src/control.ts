@@ -86,12 +86,14 @@ export interface ControlServer {
 /** Answers one request; never rejects. A connection that fails is nobody's loss but that of the one who asked. */
 async function serve(socket: Socket, handlers: ControlHandlers): Promise<void> {
   socket.on('error', () => socket.destroy());
-  // A handler may take its time, a request may not.
+  // A handler may take its time, a request and the reading of its answer may not.
   socket.setTimeout(CONTROL_TIMEOUT_MS, () => socket.destroy());
   try {
     const line = await readLine(socket);
     socket.setTimeout(0);
-    socket.end(`${await answer(line, handlers)}\n`);
+    const text = await answer(line, handlers);
+    socket.setTimeout(CONTROL_TIMEOUT_MS);
+    socket.end(`${text}\n`);
     await finished(socket, { readable: false });
   } catch {
     socket.destroy();

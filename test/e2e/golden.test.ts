@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { readFile, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { TRANSPORT_NAMES } from '../../src/fuse/transport/transport.ts';
 import { type GoldenDataset, goldenCases, loadGoldenCase } from '../support/golden.ts';
 import { type Mounted, mount, mountObstacle } from '../support/mounted.ts';
 import { type TestBucket, createTestBucket } from '../support/test-bucket.ts';
@@ -24,106 +25,109 @@ function isRepresentable(relpath: string, all: readonly string[]): boolean {
   return !UNREPRESENTABLE.has(relpath) && relpath.split('/').every((name) => Buffer.byteLength(name) <= 255);
 }
 
-describe.skipIf(mountObstacle !== undefined)('what the real dtool wrote, mounted', () => {
-  for (const name of goldenCases) {
-    describe(name, () => {
-      const golden = loadGoldenCase(name);
-      const objects = new Map(golden.objects.map((object) => [object.key, object]));
-      /** Objects that a real store refused: handles with spaces at an end travel in no header. */
-      const refused = new Set<string>();
-      let bucket: TestBucket;
-      let mounted: Mounted;
+describe.skipIf(mountObstacle !== undefined).each(TRANSPORT_NAMES)(
+  'what the real dtool wrote, mounted, through %s',
+  (transport) => {
+    for (const name of goldenCases) {
+      describe(name, () => {
+        const golden = loadGoldenCase(name);
+        const objects = new Map(golden.objects.map((object) => [object.key, object]));
+        /** Objects that a real store refused: handles with spaces at an end travel in no header. */
+        const refused = new Set<string>();
+        let bucket: TestBucket;
+        let mounted: Mounted;
 
-      beforeAll(async () => {
-        bucket = await createTestBucket();
-        for (const { key, body, metadata, lastModified } of golden.objects) {
-          if (!(await bucket.put(key, body, { metadata, lastModified }))) refused.add(key);
+        beforeAll(async () => {
+          bucket = await createTestBucket();
+          for (const { key, body, metadata, lastModified } of golden.objects) {
+            if (!(await bucket.put(key, body, { metadata, lastModified }))) refused.add(key);
+          }
+          mounted = await mount(bucket.env, [bucket.bucket], '--transport', transport);
+        });
+        afterAll(async () => {
+          await mounted?.close();
+          await bucket?.close();
+        });
+
+        const bodyOf = (key: string): Buffer => {
+          const object = objects.get(key);
+          if (!object) throw new Error(`no object ${key}`);
+          return object.body;
+        };
+
+        const [reader] = Object.values(golden.readers);
+        for (const truth of reader?.datasets ?? []) {
+          const directory = (): string =>
+            join(
+              mounted.path,
+              truth.type === 'dataset' ? truth.name : `.proto/${truth.name}~${truth.uuid.slice(0, 8)}`,
+            );
+          const prefix = `${truth.prefix}${truth.uuid}/`;
+
+          test('is there by its name and by its uuid', async () => {
+            const byName = await stat(directory());
+            const byUuid = await stat(join(mounted.path, '.uuid', truth.uuid));
+            expect(byUuid.ino).toBe(byName.ino);
+          });
+
+          test('has the README, tags, annotations and overlays', async () => {
+            expect(await readFile(join(directory(), 'README.yml'), 'utf8')).toBe(truth.readme);
+            const dtool = join(directory(), '.dtool');
+            expect((await readdir(join(dtool, 'tags'))).toSorted()).toEqual([...truth.tags].toSorted());
+            const annotations = (await readdir(join(dtool, 'annotations'))).toSorted();
+            expect(annotations).toEqual([...truth.annotation_names].toSorted().map((key) => `${key}.json`));
+            for (const file of annotations) {
+              const text = await readFile(join(dtool, 'annotations', file));
+              expect(text.equals(bodyOf(`${prefix}annotations/${file}`))).toBe(true);
+              expect(JSON.parse(text.toString())).toEqual(truth.annotations[file.slice(0, -'.json'.length)]);
+            }
+            const overlays = Object.keys(truth.overlays ?? {}).toSorted();
+            expect((await readdir(join(dtool, 'overlays'))).toSorted()).toEqual(
+              overlays.map((key) => `${key}.json`),
+            );
+            for (const overlay of overlays) {
+              const text = await readFile(join(dtool, 'overlays', `${overlay}.json`), 'utf8');
+              expect(JSON.parse(text)).toEqual(truth.overlays?.[overlay]);
+            }
+          });
+
+          test('has the admin metadata in force and the metadata files byte for byte', async () => {
+            const dtool = join(directory(), '.dtool');
+            expect(JSON.parse(await readFile(join(dtool, 'dtool'), 'utf8'))).toEqual(truth.admin_metadata);
+            const same = truth.type === 'dataset' ? ['manifest.json', 'README.txt'] : ['README.txt'];
+            for (const file of same) {
+              expect((await readFile(join(dtool, file))).equals(bodyOf(prefix + file))).toBe(true);
+            }
+            expect((await readdir(dtool)).includes('manifest.json')).toBe(truth.type === 'dataset');
+          });
+
+          test('has every item with its content, size and time, and nothing else', async () => {
+            const expected = itemsOf(truth, prefix);
+            const relpaths = expected.map(({ relpath }) => relpath);
+            const found = await readdir(join(directory(), 'data'), { recursive: true, withFileTypes: true });
+            const files = found.filter((entry) => !entry.isDirectory());
+            expect(files.length).toBe(relpaths.filter((path) => isRepresentable(path, relpaths)).length);
+            for (const { identifier, relpath, key, timestamp } of expected) {
+              const path = isRepresentable(relpath, relpaths)
+                ? join(directory(), 'data', relpath)
+                : join(directory(), '.dtool/unrepresentable', identifier);
+              const body = bodyOf(key);
+              const { size, mtimeMs, mode } = await stat(path);
+              expect({ relpath, size, mode: mode & 0o7777 }).toEqual({
+                relpath,
+                size: body.length,
+                mode: 0o444,
+              });
+              if (timestamp !== undefined) expect(mtimeMs / 1000).toBeCloseTo(timestamp, 3);
+              if (refused.has(key)) continue;
+              expect((await readFile(path)).equals(body), relpath).toBe(true);
+            }
+          });
         }
-        mounted = await mount(bucket.env, [bucket.bucket]);
       });
-      afterAll(async () => {
-        await mounted?.close();
-        await bucket?.close();
-      });
-
-      const bodyOf = (key: string): Buffer => {
-        const object = objects.get(key);
-        if (!object) throw new Error(`no object ${key}`);
-        return object.body;
-      };
-
-      const [reader] = Object.values(golden.readers);
-      for (const truth of reader?.datasets ?? []) {
-        const directory = (): string =>
-          join(
-            mounted.path,
-            truth.type === 'dataset' ? truth.name : `.proto/${truth.name}~${truth.uuid.slice(0, 8)}`,
-          );
-        const prefix = `${truth.prefix}${truth.uuid}/`;
-
-        test('is there by its name and by its uuid', async () => {
-          const byName = await stat(directory());
-          const byUuid = await stat(join(mounted.path, '.uuid', truth.uuid));
-          expect(byUuid.ino).toBe(byName.ino);
-        });
-
-        test('has the README, tags, annotations and overlays', async () => {
-          expect(await readFile(join(directory(), 'README.yml'), 'utf8')).toBe(truth.readme);
-          const dtool = join(directory(), '.dtool');
-          expect((await readdir(join(dtool, 'tags'))).toSorted()).toEqual([...truth.tags].toSorted());
-          const annotations = (await readdir(join(dtool, 'annotations'))).toSorted();
-          expect(annotations).toEqual([...truth.annotation_names].toSorted().map((key) => `${key}.json`));
-          for (const file of annotations) {
-            const text = await readFile(join(dtool, 'annotations', file));
-            expect(text.equals(bodyOf(`${prefix}annotations/${file}`))).toBe(true);
-            expect(JSON.parse(text.toString())).toEqual(truth.annotations[file.slice(0, -'.json'.length)]);
-          }
-          const overlays = Object.keys(truth.overlays ?? {}).toSorted();
-          expect((await readdir(join(dtool, 'overlays'))).toSorted()).toEqual(
-            overlays.map((key) => `${key}.json`),
-          );
-          for (const overlay of overlays) {
-            const text = await readFile(join(dtool, 'overlays', `${overlay}.json`), 'utf8');
-            expect(JSON.parse(text)).toEqual(truth.overlays?.[overlay]);
-          }
-        });
-
-        test('has the admin metadata in force and the metadata files byte for byte', async () => {
-          const dtool = join(directory(), '.dtool');
-          expect(JSON.parse(await readFile(join(dtool, 'dtool'), 'utf8'))).toEqual(truth.admin_metadata);
-          const same = truth.type === 'dataset' ? ['manifest.json', 'README.txt'] : ['README.txt'];
-          for (const file of same) {
-            expect((await readFile(join(dtool, file))).equals(bodyOf(prefix + file))).toBe(true);
-          }
-          expect((await readdir(dtool)).includes('manifest.json')).toBe(truth.type === 'dataset');
-        });
-
-        test('has every item with its content, size and time, and nothing else', async () => {
-          const expected = itemsOf(truth, prefix);
-          const relpaths = expected.map(({ relpath }) => relpath);
-          const found = await readdir(join(directory(), 'data'), { recursive: true, withFileTypes: true });
-          const files = found.filter((entry) => !entry.isDirectory());
-          expect(files.length).toBe(relpaths.filter((path) => isRepresentable(path, relpaths)).length);
-          for (const { identifier, relpath, key, timestamp } of expected) {
-            const path = isRepresentable(relpath, relpaths)
-              ? join(directory(), 'data', relpath)
-              : join(directory(), '.dtool/unrepresentable', identifier);
-            const body = bodyOf(key);
-            const { size, mtimeMs, mode } = await stat(path);
-            expect({ relpath, size, mode: mode & 0o7777 }).toEqual({
-              relpath,
-              size: body.length,
-              mode: 0o444,
-            });
-            if (timestamp !== undefined) expect(mtimeMs / 1000).toBeCloseTo(timestamp, 3);
-            if (refused.has(key)) continue;
-            expect((await readFile(path)).equals(body), relpath).toBe(true);
-          }
-        });
-      }
-    });
-  }
-});
+    }
+  },
+);
 
 interface ExpectedItem {
   readonly identifier: string;
