@@ -12,7 +12,13 @@ import { VERSION } from './version.ts';
 const FAILED = 1;
 const WRONG_USAGE = 2;
 
-// Each command is loaded when it is called: `status` and `umount` need no S3 client.
+/** A command that is loaded when it is called: `status` and `umount` need no S3 client. */
+function lazily<A extends unknown[]>(
+  load: () => Promise<(...given: A) => Promise<void>>,
+): (...given: A) => Promise<void> {
+  return async (...given) => (await load())(...given);
+}
+
 const program = new Command('dtool-ecs-mount')
   .description('Mounts the dtool datasets of an S3-compatible bucket as plain directories.')
   .version(VERSION)
@@ -66,10 +72,7 @@ program
   .command('umount')
   .description('end a mount')
   .addArgument(new Argument('<mountpoint>'))
-  .action(async (...given: Parameters<typeof import('./commands/umount.ts').umountCommand>) => {
-    const { umountCommand } = await import('./commands/umount.ts');
-    await umountCommand(...given);
-  });
+  .action(lazily(async () => (await import('./commands/umount.ts')).umountCommand));
 
 program
   .command('ls')
@@ -79,10 +82,7 @@ program
     'BUCKET, BUCKET/DATASET, ecs://BUCKET/UUID, or a path in a mount (default: all buckets)',
   )
   .option('--json', 'print JSON', false)
-  .action(async (...given: Parameters<typeof import('./commands/ls.ts').lsCommand>) => {
-    const { lsCommand } = await import('./commands/ls.ts');
-    await lsCommand(...given);
-  });
+  .action(lazily(async () => (await import('./commands/ls.ts')).lsCommand));
 
 program
   .command('freeze')
@@ -92,19 +92,13 @@ program
   .option('--name <name>', "the dataset's name (default: the one it has, else the directory's)")
   .option('--dry-run', 'say what would be uploaded and what is wrong, and change nothing', false)
   .option('--json', 'print JSON', false)
-  .action(async (...given: Parameters<typeof import('./commands/freeze.ts').freezeCommand>) => {
-    const { freezeCommand } = await import('./commands/freeze.ts');
-    await freezeCommand(...given);
-  });
+  .action(lazily(async () => (await import('./commands/freeze.ts')).freezeCommand));
 
 program
   .command('status')
   .description('tell of the running mounts: cache, requests, problems')
   .option('--json', 'print JSON', false)
-  .action(async (...given: Parameters<typeof import('./commands/status.ts').statusCommand>) => {
-    const { statusCommand } = await import('./commands/status.ts');
-    await statusCommand(...given);
-  });
+  .action(lazily(async () => (await import('./commands/status.ts')).statusCommand));
 
 program
   .command('demo')
@@ -113,10 +107,7 @@ program
   .option('--server-only', 'serve the sample datasets and mount nothing', false)
   .option('--port <number>', 'port of the server (default: any that is free)', parsePort, 0)
   .option('--data <directory>', 'keep the objects there and not in memory')
-  .action(async (...given: Parameters<typeof import('./commands/demo.ts').demoCommand>) => {
-    const { demoCommand } = await import('./commands/demo.ts');
-    await demoCommand(...given);
-  });
+  .action(lazily(async () => (await import('./commands/demo.ts')).demoCommand));
 
 try {
   await program.parseAsync();

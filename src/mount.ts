@@ -128,12 +128,14 @@ export async function startMount(config: Config, options: MountOptions, log: Log
     throw error;
   }
   log.info({ mountpoint: options.mountpoint, buckets: [...roots.keys()] }, 'mounted');
+  const ended = async (): Promise<void> => {
+    await session.closed;
+    closeStores();
+    log.info({ mountpoint: options.mountpoint }, 'unmounted');
+  };
 
   return {
-    closed: session.closed.then(() => {
-      closeStores();
-      log.info({ mountpoint: options.mountpoint }, 'unmounted');
-    }),
+    closed: ended(),
     status: () => ({
       mountpoint: options.mountpoint,
       buckets: stores.map(({ config: { bucket, endpoint } }) => ({

@@ -15,9 +15,9 @@ const MiB = 1024 * 1024;
 const OWNER = { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 };
 const LOOKUP_DELAY_MS = 50;
 
-const [name, mountpoint = ''] = process.argv.slice(2);
-const transport = TRANSPORT_NAMES.find((known) => known === name);
-if (!transport) throw new Error(`no transport ${name}`);
+const [wanted, mountpoint = ''] = process.argv.slice(2);
+const transport = TRANSPORT_NAMES.find((known) => known === wanted);
+if (!transport) throw new Error(`no transport ${wanted}`);
 const tree = memoryTree(OWNER);
 
 for (const name of ['big-0', 'big-1', 'big-2', 'big-3']) {

@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process';
 import { constants, accessSync, mkdirSync, openSync, renameSync, statSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { basename, join, resolve } from 'node:path';
+import { z } from 'zod';
 import { Config } from '../config.ts';
 import { serveControl } from '../control.ts';
 import { UserError, messageOf } from '../errors.ts';
@@ -31,9 +32,11 @@ export interface MountCommandOptions {
 }
 
 /** What a mount in the background tells the command that started it, once. */
-type Verdict =
-  | { readonly ready: true }
-  | { readonly ready: false; readonly message: string; readonly advice?: string | undefined };
+const VERDICT = z.discriminatedUnion('ready', [
+  z.object({ ready: z.literal(true) }),
+  z.object({ ready: z.literal(false), message: z.string(), advice: z.string().optional() }),
+]);
+type Verdict = z.infer<typeof VERDICT>;
 
 /**
  * Mounts buckets at a directory: in the background, returning once the mount answers, or in the foreground until it
@@ -128,7 +131,7 @@ async function startInBackground(mountpoint: string, logFile: string): Promise<v
     { detached: true, stdio: ['ignore', output, output, 'ipc'] },
   );
   const verdict = await new Promise<Verdict>((resolveVerdict, reject) => {
-    child.once('message', (message) => resolveVerdict(message as Verdict));
+    child.once('message', (message) => resolveVerdict(VERDICT.parse(message)));
     child.once('error', reject);
     child.once('exit', (code, signal) =>
       resolveVerdict({

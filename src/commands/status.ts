@@ -1,10 +1,10 @@
-import { askAllMounts } from '../control.ts';
 import type { MountStatus } from '../mount.ts';
+import { runningMounts } from './running-mounts.ts';
 import { formatBytes, print, printJson, printable, styled } from './terminal.ts';
 
 /** Tells of every running mount of this user. */
 export async function statusCommand(options: { readonly json: boolean }): Promise<void> {
-  const mounts = (await askAllMounts('status')) as readonly MountStatus[];
+  const mounts = await runningMounts();
   if (options.json) printJson(mounts);
   else if (mounts.length === 0) print('Nothing is mounted.');
   else print(mounts.map(describe).join('\n\n'));

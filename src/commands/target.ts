@@ -1,7 +1,6 @@
 import { resolve } from 'node:path';
-import { askAllMounts } from '../control.ts';
 import { UserError } from '../errors.ts';
-import type { MountStatus } from '../mount.ts';
+import { runningMounts } from './running-mounts.ts';
 
 /** A bucket, or one dataset in it by name or uuid. */
 export interface Target {
@@ -30,9 +29,7 @@ function target(bucket: string, dataset = ''): Target {
 }
 
 async function targetOfPath(path: string): Promise<Target> {
-  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- what a mount answers to that
-  const mounts = (await askAllMounts('status')) as readonly MountStatus[];
-  const mount = mounts
+  const mount = (await runningMounts())
     .filter(({ mountpoint }) => path === mountpoint || path.startsWith(`${mountpoint}/`))
     .toSorted((a, b) => b.mountpoint.length - a.mountpoint.length)[0];
   if (!mount) throw new UserError(`${path} is in no mount`, '"dtool-ecs-mount status" lists the mounts.');

@@ -1,10 +1,14 @@
 import { resolve } from 'node:path';
+import { z } from 'zod';
 import { systemClock } from '../clock.ts';
 import { askMount } from '../control.ts';
 import { UserError } from '../errors.ts';
 import { FS_TYPE, findMount } from '../fuse/mount-table.ts';
 import { unmount } from '../fuse/unmount.ts';
 import { isProcessAlive } from '../process-alive.ts';
+
+/** What a mount answers when it is gone; undefined when no mount answers. */
+const UNMOUNTED = z.object({ pid: z.number() }).optional();
 
 /** How long the process of a mount may take to end once it is unmounted, and how often to look. */
 const PROCESS_END_WAIT_MS = 10_000;
@@ -25,7 +29,7 @@ export async function umountCommand(mountpoint: string): Promise<void> {
       'umount(8) may end it.',
     );
   }
-  const served = (await askMount(path, 'unmount')) as { readonly pid: number } | undefined;
+  const served = UNMOUNTED.parse(await askMount(path, 'unmount'));
   // One that does not listen any more is helped.
   if (served === undefined) await unmount(path);
   else await untilGone(served.pid);

@@ -88,25 +88,17 @@ async function checkMountpoint(mountpoint: string, allowNonEmpty: boolean): Prom
 }
 
 function mountpointError(mountpoint: string, code: string | undefined, cause: unknown): UserError {
-  switch (code) {
-    case 'ENOENT':
-      return new UserError(`${mountpoint} does not exist`, `Make it first: mkdir -p ${mountpoint}`, {
-        cause,
-      });
-    case 'ENOTDIR':
-      return new UserError(`${mountpoint} is not a directory`, 'Mount on an empty directory.', { cause });
-    case 'EACCES':
-    case 'EROFS':
-      return new UserError(
-        `${mountpoint} is not yours to mount on`,
-        'Mount on a directory that you may write to.',
-        {
-          cause,
-        },
-      );
-    default:
-      return new UserError(`${mountpoint} can't be used (${code ?? String(cause)})`, undefined, { cause });
+  if (code === 'ENOENT') {
+    return new UserError(`${mountpoint} does not exist`, `Make it first: mkdir -p ${mountpoint}`, { cause });
   }
+  if (code === 'ENOTDIR') {
+    return new UserError(`${mountpoint} is not a directory`, 'Mount on an empty directory.', { cause });
+  }
+  if (code === 'EACCES' || code === 'EROFS') {
+    const advice = 'Mount on a directory that you may write to.';
+    return new UserError(`${mountpoint} is not yours to mount on`, advice, { cause });
+  }
+  return new UserError(`${mountpoint} can't be used (${code ?? String(cause)})`, undefined, { cause });
 }
 
 /** Why this system can't mount anything, or undefined when nothing speaks against it. */

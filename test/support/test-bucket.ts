@@ -64,14 +64,15 @@ export async function createEmbeddedBucket(options: Partial<S3ServerOptions> = {
     put,
     putDataset: async (spec) => putDataset(put, spec),
     delete: async (key) => server.deleteObject(bucket, key),
-    close: () => server.close(),
+    close: async () => server.close(),
   };
 }
 
 async function onExternalStore(): Promise<TestBucket> {
   const external = externalS3();
   if (!external) throw new Error('no real store is configured');
-  const { bucket, remove } = await makeBucket(external);
+  const made = await makeBucket(external);
+  const { bucket } = made;
   const store = createS3ObjectStore({
     bucket,
     endpoint: external.endpoint,
@@ -92,9 +93,9 @@ async function onExternalStore(): Promise<TestBucket> {
     server: undefined,
     put,
     putDataset: async (spec) => putDataset(put, spec),
-    delete: (key) => store.delete(key),
+    delete: async (key) => store.delete(key),
     close: async () => {
-      await remove();
+      await made.remove();
       store.close();
     },
   };

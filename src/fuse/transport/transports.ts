@@ -9,10 +9,5 @@ import type { Transport, TransportName } from './transport.ts';
  * @param receive how the kernel transport waits for requests; no other has a choice
  */
 export function transportNamed(name: TransportName, receive: ReceiveMode = 'auto'): Transport {
-  switch (name) {
-    case 'kernel':
-      return new KernelTransport({ receive });
-    case 'fuse-native':
-      return fuseNativeTransport;
-  }
+  return name === 'kernel' ? new KernelTransport({ receive }) : fuseNativeTransport;
 }
