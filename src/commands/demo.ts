@@ -19,7 +19,7 @@ export interface DemoCommandOptions {
   readonly data?: string;
 }
 
-const BUCKET = 'demo';
+const BUCKET = 'lab';
 
 /**
  * Starts an S3 server with sample datasets on the loopback interface and, unless only that is asked for, mounts it in
