@@ -80,7 +80,7 @@ async function mountAndTour(env: Readonly<Record<string, string>>, check: boolea
     await takeSteps(listingSteps(surroundings), surroundings);
     const obstacle = await fuseObstacle();
     if (obstacle !== undefined) {
-      print(`\nSKIPPED: everything that needs a mount, because ${obstacle}`);
+      print(`\nSKIPPED: everything that needs a mount, because ${obstacle.reason}. ${obstacle.advice}`);
       return;
     }
     const run = async (...args: string[]): Promise<void> => {

@@ -6,6 +6,7 @@ import { z } from 'zod';
 import { Config } from '../config.ts';
 import { serveControl } from '../control.ts';
 import { UserError, messageOf } from '../errors.ts';
+import { canonicalMountpoint, isOpenDevice } from '../fuse/mountpoint.ts';
 import type { ReceiveMode } from '../fuse/transport/kernel/receive/receiver.ts';
 import type { TransportName } from '../fuse/transport/transport.ts';
 import { transportNamed } from '../fuse/transport/transports.ts';
@@ -43,6 +44,7 @@ type Verdict = z.infer<typeof VERDICT>;
  * is unmounted, by Ctrl-C among others.
  *
  * @param buckets names; empty with `--all`
+ * @param mountpoint a directory, or `/dev/fd/N` for a FUSE device that is open and mounted already
  * @throws UserError when it can't be mounted
  */
 export async function mountCommand(
@@ -50,8 +52,9 @@ export async function mountCommand(
   mountpoint: string,
   options: MountCommandOptions,
 ): Promise<void> {
-  const path = resolve(mountpoint);
-  if (options.foreground) await runMount(buckets, path, options);
+  const path = await canonicalMountpoint(mountpoint);
+  // A device that is open here would not be open in another process.
+  if (options.foreground || isOpenDevice(path)) await runMount(buckets, path, options);
   else await startInBackground(path, options.logFile ?? defaultLogFile(path));
 }
 

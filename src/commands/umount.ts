@@ -1,9 +1,9 @@
-import { resolve } from 'node:path';
 import { z } from 'zod';
 import { systemClock } from '../clock.ts';
 import { askMount } from '../control.ts';
 import { UserError } from '../errors.ts';
 import { FS_TYPE, findMount } from '../fuse/mount-table.ts';
+import { canonicalMountpoint } from '../fuse/mountpoint.ts';
 import { unmount } from '../fuse/unmount.ts';
 import { isProcessAlive } from '../process-alive.ts';
 
@@ -20,7 +20,7 @@ const PROCESS_POLL_MS = 20;
  * @throws UserError when nothing of ours is mounted there
  */
 export async function umountCommand(mountpoint: string): Promise<void> {
-  const path = resolve(mountpoint);
+  const path = await canonicalMountpoint(mountpoint);
   const found = await findMount(path);
   if (!found) throw new UserError(`nothing is mounted at ${path}`);
   if (found.type !== FS_TYPE) {

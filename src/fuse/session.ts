@@ -1,11 +1,11 @@
 import { constants } from 'node:fs';
-import { access, readdir, stat } from 'node:fs/promises';
-import { FsError, UserError } from '../errors.ts';
-import { FS_TYPE, findMount } from './mount-table.ts';
+import { access } from 'node:fs/promises';
+import { delimiter, join } from 'node:path';
+import { UserError } from '../errors.ts';
+import { isOpenDevice, prepareMountpoint, systemCodeOf } from './mountpoint.ts';
 import { Operations } from './operations.ts';
 import type { MountedTransport, Transport, TransportOptions } from './transport/transport.ts';
 import type { Tree } from './tree/node.ts';
-import { unmount } from './unmount.ts';
 
 /** A tree that is mounted. */
 export interface Session {
@@ -18,9 +18,9 @@ export interface Session {
 }
 
 /**
- * Mounts a tree at a directory. A dead mount of ours that is found there (its process was killed) is cleared first.
+ * Mounts a tree.
  *
- * @param mountpoint absolute path
+ * @param mountpoint canonical path of a directory, or `/dev/fd/N` for a device that is mounted already
  * @throws UserError when the mountpoint or the system does not allow it; nothing is left mounted then
  */
 export async function startSession(
@@ -29,9 +29,11 @@ export async function startSession(
   transport: Transport,
   options: TransportOptions,
 ): Promise<Session> {
-  await clearDeadMount(mountpoint);
-  await checkMountpoint(mountpoint, options.allowNonEmpty);
-  await checkDevice();
+  if (!isOpenDevice(mountpoint)) {
+    await prepareMountpoint(mountpoint, options.allowNonEmpty);
+    const obstacle = await fuseObstacle();
+    if (obstacle) throw new UserError(obstacle.reason, obstacle.advice);
+  }
   const operations = new Operations(tree);
   const mounted: MountedTransport = await transport.mount(mountpoint, operations, options);
   return {
@@ -39,92 +41,38 @@ export async function startSession(
       return operations.openHandles;
     },
     closed: mounted.closed.then(() => operations.releaseAll()),
-    unmount: () => mounted.unmount(),
+    unmount: async () => mounted.unmount(),
   };
 }
 
-async function clearDeadMount(mountpoint: string): Promise<void> {
-  const found = await findMount(mountpoint);
-  if (!found) return;
-  if (found.type !== FS_TYPE) {
-    throw new UserError(
-      `${mountpoint} is a mountpoint already: ${found.source} (${found.type})`,
-      'Mount somewhere else, or unmount that first.',
-    );
-  }
-  if (!(await isDead(mountpoint))) {
-    throw new UserError(
-      `${mountpoint} is mounted already: ${found.source}`,
-      `"dtool-ecs-mount umount ${mountpoint}" ends that mount.`,
-    );
-  }
-  await unmount(mountpoint);
-}
-
-async function isDead(mountpoint: string): Promise<boolean> {
+/** What keeps this system from mounting anything, and the remedy; undefined when nothing speaks against it. */
+export async function fuseObstacle(): Promise<
+  { readonly reason: string; readonly advice: string } | undefined
+> {
   try {
-    await stat(mountpoint);
-    return false;
+    await access('/dev/fuse', constants.R_OK | constants.W_OK);
   } catch (error) {
-    // Which of the two depends on whether the kernel was just waiting for an answer when the process ended.
-    return ['ENOTCONN', 'ECONNABORTED'].includes(codeOf(error) ?? '');
+    return systemCodeOf(error) === 'ENOENT'
+      ? {
+          reason: '/dev/fuse is missing: this system has no FUSE',
+          advice: 'As root: "modprobe fuse"; a container needs "--device /dev/fuse --cap-add SYS_ADMIN".',
+        }
+      : {
+          reason: `/dev/fuse may not be opened (${systemCodeOf(error)})`,
+          advice: 'As root: "chmod 0666 /dev/fuse", which is what distributions do.',
+        };
   }
+  if (process.getuid?.() === 0 || (await isInPath('fusermount3'))) return undefined;
+  return {
+    reason: 'fusermount3 is missing, which lets users mount',
+    advice: 'Install it: sudo apt-get install fuse3',
+  };
 }
 
-async function checkMountpoint(mountpoint: string, allowNonEmpty: boolean): Promise<void> {
-  let entries: readonly string[];
-  try {
-    entries = await readdir(mountpoint);
-    await access(mountpoint, constants.W_OK);
-  } catch (error) {
-    throw mountpointError(mountpoint, codeOf(error), error);
-  }
-  if (entries.length > 0 && !allowNonEmpty) {
-    throw new UserError(
-      `${mountpoint} is not empty: what is in it would be hidden`,
-      'Mount on an empty directory, or add --allow-non-empty.',
-    );
-  }
-}
-
-function mountpointError(mountpoint: string, code: string | undefined, cause: unknown): UserError {
-  if (code === 'ENOENT') {
-    return new UserError(`${mountpoint} does not exist`, `Make it first: mkdir -p ${mountpoint}`, { cause });
-  }
-  if (code === 'ENOTDIR') {
-    return new UserError(`${mountpoint} is not a directory`, 'Mount on an empty directory.', { cause });
-  }
-  if (code === 'EACCES' || code === 'EROFS') {
-    const advice = 'Mount on a directory that you may write to.';
-    return new UserError(`${mountpoint} is not yours to mount on`, advice, { cause });
-  }
-  return new UserError(`${mountpoint} can't be used (${code ?? String(cause)})`, undefined, { cause });
-}
-
-/** Why this system can't mount anything, or undefined when nothing speaks against it. */
-export async function fuseObstacle(): Promise<string | undefined> {
-  const isRoot = process.getuid?.() === 0;
-  try {
-    // A user's mount is opened by fusermount, which is root; who is root opens it here.
-    await access('/dev/fuse', isRoot ? constants.R_OK | constants.W_OK : constants.F_OK);
-    return undefined;
-  } catch (error) {
-    return codeOf(error) === 'ENOENT'
-      ? '/dev/fuse is missing: this system has no FUSE'
-      : `/dev/fuse can't be opened (${codeOf(error) ?? String(error)})`;
-  }
-}
-
-async function checkDevice(): Promise<void> {
-  const obstacle = await fuseObstacle();
-  if (obstacle === undefined) return;
-  throw new UserError(
-    obstacle,
-    'As root: "modprobe fuse"; a container needs "--device /dev/fuse --cap-add SYS_ADMIN".',
+async function isInPath(program: string): Promise<boolean> {
+  const directories = (process.env['PATH'] ?? '').split(delimiter);
+  const found = await Promise.allSettled(
+    directories.map(async (directory) => access(join(directory, program), constants.X_OK)),
   );
-}
-
-function codeOf(error: unknown): string | undefined {
-  if (error instanceof FsError) return error.code;
-  return error instanceof Error && 'code' in error ? String(error.code) : undefined;
+  return found.some(({ status }) => status === 'fulfilled');
 }

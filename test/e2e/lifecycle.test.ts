@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
@@ -7,7 +7,7 @@ import { datasetObjects } from '../../src/demo/dataset-objects.ts';
 import { type S3Server, startS3Server } from '../../src/demo/s3/server.ts';
 import { isProcessAlive } from '../../src/process-alive.ts';
 import { datasetOf, uuidOf } from '../support/datasets.ts';
-import { type Mounted, User, mount, mountObstacle } from '../support/mounted.ts';
+import { CLI, type Mounted, User, mount, mountObstacle } from '../support/mounted.ts';
 import { type TestBucket, configurationOf, createTestBucket } from '../support/test-bucket.ts';
 
 const isRoot = process.getuid?.() === 0;
@@ -101,6 +101,26 @@ describe.skipIf(mountObstacle !== undefined)('the life of a mount', () => {
     expect(await user.run('mount', bucket.bucket, path)).toMatchObject({ exitCode: 0, stderr: '' });
     expect((await user.exec('cat', `${path}/dataset/data/file.txt`)).stdout).toBe('content');
     expect(await user.run('umount', path)).toMatchObject({ exitCode: 0, stderr: '' });
+    expect(await isMounted(path)).toBe(false);
+    await user.remove();
+  });
+
+  test('the mountpoint may be given by a link, and relative', async () => {
+    const user = await User.create(bucket.env);
+    const path = join(user.home, 'real');
+    await mkdir(path);
+    await symlink(path, join(user.home, 'link'));
+    expect(await user.run('mount', bucket.bucket, join(user.home, 'link'))).toMatchObject({
+      exitCode: 0,
+      stderr: '',
+    });
+    expect((await user.exec('cat', `${path}/dataset/data/file.txt`)).stdout).toBe('content');
+    const relative = await user.exec(
+      'bash',
+      '-c',
+      `cd ${user.home} && ${process.execPath} ${CLI} umount ./link`,
+    );
+    expect(relative).toMatchObject({ exitCode: 0, stderr: '' });
     expect(await isMounted(path)).toBe(false);
     await user.remove();
   });
