@@ -1,14 +1,28 @@
 import { createHash } from 'node:crypto';
 import {
-  ADMIN_METADATA,
-  DTOOL_README,
-  MANIFEST,
-  README,
-  STRUCTURE,
-  registrationKey,
-} from '../ecs/dtool/keys.ts';
-import type { DatasetUuid } from '../ecs/dtool/keys.ts';
+  adminMetadataHeaders,
+  renderAdminMetadata,
+  type AdminMetadata,
+} from '../ecs/dtool/admin-metadata.ts';
+import { DTOOL_README_TXT } from '../ecs/dtool/dtool-readme.ts';
 import { identifierOf } from '../ecs/dtool/identifier.ts';
+import { itemMetadata } from '../ecs/dtool/item-metadata.ts';
+import {
+  ADMIN_METADATA,
+  ANNOTATIONS,
+  datasetKeyPrefix,
+  type DatasetUuid,
+  DTOOL_README,
+  itemKey,
+  MANIFEST,
+  OVERLAYS,
+  README,
+  registrationKey,
+  STRUCTURE,
+  TAGS,
+} from '../ecs/dtool/keys.ts';
+import { type ManifestItem, renderManifest } from '../ecs/dtool/manifest.ts';
+import { DTOOLCORE_VERSION, renderStructure } from '../ecs/dtool/structure.ts';
 
 /** A dataset to be put into a bucket of the embedded server. */
 export interface DatasetSpec {
@@ -36,85 +50,56 @@ export interface DatasetObject {
   readonly metadata?: Readonly<Record<string, string>>;
 }
 
-const DTOOLCORE_VERSION = '3.19.0';
-const BROKER_VERSION = '0.14.1';
-
 /** All objects of a dataset as dtool-s3 writes them, the registration key first and the commit last. */
 export function* datasetObjects(spec: DatasetSpec): Generator<DatasetObject, void, undefined> {
-  const { uuid, name, createdAt, prefix = '', creator = 'demo' } = spec;
-  const frozenAt = spec.frozenAt === undefined ? createdAt + 60 : spec.frozenAt;
-  const root = `${prefix}${uuid}/`;
-  const object = (path: string, body: string, metadata?: Record<string, string>): DatasetObject => ({
+  const { name, createdAt, prefix = '', creator = 'demo' } = spec;
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- tests may ask for datasets whose uuid is none
+  const uuid = spec.uuid as DatasetUuid;
+  const frozenAt = spec.frozenAt === undefined ? createdAt + 60 : (spec.frozenAt ?? undefined);
+  const root = datasetKeyPrefix(prefix, uuid);
+  const object = (path: string, body: string): DatasetObject => ({
     key: root + path,
     body: Buffer.from(body),
-    ...(metadata ? { metadata } : {}),
   });
 
-  yield { key: registrationKey(uuid as DatasetUuid), body: Buffer.from(prefix) };
-  yield object(STRUCTURE, json(structure(uuid)));
-  yield object(DTOOL_README, 'README\n======\nThis is a dtool dataset in S3 accessible storage.\n');
+  yield { key: registrationKey(uuid), body: Buffer.from(prefix) };
+  yield object(STRUCTURE, renderStructure(uuid));
+  yield object(DTOOL_README, DTOOL_README_TXT);
   yield object(README, spec.readme ?? '');
 
-  const manifest: Record<string, unknown> = {};
-  const relpaths = new Map<string, string>();
+  const items: ManifestItem[] = [];
   for (const [relpath, body] of spec.items) {
     const identifier = identifierOf(relpath);
     const hash = createHash('md5').update(body).digest('hex');
-    const metadata = { handle: Buffer.from(relpath).toString('base64'), checksum: hash };
-    yield { key: `${root}data/${identifier}`, body, metadata };
-    relpaths.set(identifier, relpath);
-    manifest[identifier] = { hash, relpath, size_in_bytes: body.length, utc_timestamp: createdAt };
+    yield { key: itemKey(root, identifier), body, metadata: itemMetadata(relpath, hash) };
+    items.push({ identifier, relpath, size: body.length, hash, timestamp: createdAt });
   }
-  for (const tag of spec.tags ?? []) yield object(`tags/${tag}`, '');
+  for (const tag of spec.tags ?? []) yield object(TAGS + tag, '');
   for (const [key, value] of Object.entries(spec.annotations ?? {}))
-    yield object(`annotations/${key}.json`, json(value));
-  if (frozenAt !== null) {
-    const content = {
-      dtoolcore_version: DTOOLCORE_VERSION,
-      hash_function: 'md5sum_hexdigest',
-      items: manifest,
-    };
-    yield object(MANIFEST, json(content));
+    yield object(`${ANNOTATIONS}${key}.json`, json(value));
+  if (frozenAt !== undefined) {
+    const sorted = items.toSorted((a, b) => (a.identifier < b.identifier ? -1 : 1));
+    yield object(MANIFEST, [...renderManifest(DTOOLCORE_VERSION, sorted)].join(''));
     for (const [overlay, valueOf] of Object.entries(spec.overlays ?? {})) {
       const values = Object.fromEntries(
-        Array.from(relpaths, ([identifier, relpath]) => [identifier, valueOf(relpath)]),
+        items.map(({ identifier, relpath }) => [identifier, valueOf(relpath)]),
       );
-      yield object(`overlays/${overlay}.json`, json(values));
+      yield object(`${OVERLAYS}${overlay}.json`, json(values));
     }
   }
 
-  const admin = {
+  const admin: AdminMetadata = {
     uuid,
-    dtoolcore_version: DTOOLCORE_VERSION,
+    dtoolcoreVersion: DTOOLCORE_VERSION,
     name,
-    type: frozenAt === null ? 'protodataset' : 'dataset',
-    creator_username: creator,
-    created_at: createdAt,
-    ...(frozenAt === null ? {} : { frozen_at: frozenAt }),
+    type: frozenAt === undefined ? 'protodataset' : 'dataset',
+    creatorUsername: creator,
+    createdAt,
+    frozenAt,
   };
-  const headers = Object.fromEntries(Object.entries(admin).map(([key, value]) => [key, String(value)]));
-  yield object(ADMIN_METADATA, JSON.stringify(admin), headers);
+  yield { ...object(ADMIN_METADATA, renderAdminMetadata(admin)), metadata: adminMetadataHeaders(admin) };
 }
 
 function json(value: unknown): string {
   return JSON.stringify(value, null, 2);
-}
-
-/** Of dtool_s3.storagebroker: where a dataset's parts are, relative to its uuid. */
-function structure(uuid: string): Readonly<Record<string, string>> {
-  return {
-    admin_metadata_key_suffix: 'dtool',
-    annotations_key_infix: 'annotations',
-    data_key_infix: 'data',
-    dataset_readme_key_suffix: 'README.yml',
-    dataset_registration_key: `dtool-${uuid}`,
-    dtool_readme_key_suffix: 'README.txt',
-    fragment_key_infix: 'fragments',
-    http_manifest_key: 'http_manifest.json',
-    manifest_key_suffix: 'manifest.json',
-    overlays_key_infix: 'overlays',
-    storage_broker_version: BROKER_VERSION,
-    structure_key_suffix: 'structure.json',
-    tags_key_infix: 'tags',
-  };
 }

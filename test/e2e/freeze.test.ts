@@ -196,6 +196,7 @@ describe('freeze DIR --bucket B', () => {
     const ada = await made.user();
     const directory = await folderOf({ a: 'aaa', b: 'bbb' });
     const child = ada.start('freeze', directory, '--bucket', BUCKET);
+    let interrupted = false;
     let stderr = '';
     child.stderr?.on('data', (chunk: Buffer) => {
       stderr += chunk.toString();
@@ -203,7 +204,9 @@ describe('freeze DIR --bucket B', () => {
     const closed = once(child, 'close');
     made.intercept = async ({ operation, key }) => {
       if (operation !== 'PutObject' || !key.includes('/data/')) return undefined;
-      child.kill('SIGINT');
+      // A second one would end the process at once.
+      if (!interrupted) child.kill('SIGINT');
+      interrupted = true;
       return { kind: 'no-answer' };
     };
     await closed;

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { FormatError, type ObjectAddress } from './format-error.ts';
 import { describe, isJsonObject, parseJson } from './json.ts';
+import { pythonFloat, pythonString } from './python-json.ts';
 import { isTimestamp } from './timestamp.ts';
 
 /** Who made a dataset and when, what it is called and whether it is frozen. Times are seconds since the epoch. */
@@ -100,35 +101,40 @@ export function parseAdminMetadata(
   };
 }
 
+/** The fields that a dataset has, each in the form that `form` gives it; those that are undefined are left out. */
+function fieldsOf(
+  admin: AdminMetadata,
+  form: { readonly text: (value: string) => string; readonly time: (value: number) => string },
+): readonly (readonly [name: string, value: string])[] {
+  const text = (value: string | undefined): string | undefined =>
+    value === undefined ? undefined : form.text(value);
+  const time = (value: number | undefined): string | undefined =>
+    value === undefined ? undefined : form.time(value);
+  const rendered: Readonly<Record<keyof typeof FIELDS, string | undefined>> = {
+    uuid: text(admin.uuid),
+    dtoolcore_version: text(admin.dtoolcoreVersion),
+    name: text(admin.name),
+    type: text(admin.type),
+    creator_username: text(admin.creatorUsername),
+    created_at: time(admin.createdAt),
+    frozen_at: time(admin.frozenAt),
+  };
+  return FIELD_NAMES.flatMap((name) => (rendered[name] === undefined ? [] : [[name, rendered[name]]]));
+}
+
 /**
  * The text of `.dtool/dtool` as dtool writes it: one line of ASCII JSON in dtool's order of keys, with times that
- * Python reads as float. Fields that are undefined are left out.
+ * Python reads as float. Fields that are undefined are left out. The body of the object `dtool` is the same.
  */
 export function renderAdminMetadata(admin: AdminMetadata): string {
-  const rendered: Readonly<Record<keyof typeof FIELDS, string | undefined>> = {
-    uuid: pythonString(admin.uuid),
-    dtoolcore_version: pythonString(admin.dtoolcoreVersion),
-    name: pythonString(admin.name),
-    type: pythonString(admin.type),
-    creator_username: pythonString(admin.creatorUsername),
-    created_at: pythonFloat(admin.createdAt),
-    frozen_at: pythonFloat(admin.frozenAt),
-  };
-  const members = FIELD_NAMES.filter((name) => rendered[name] !== undefined).map(
-    (name) => `"${name}": ${rendered[name]}`,
-  );
-  return `{${members.join(', ')}}`;
+  const members = fieldsOf(admin, { text: pythonString, time: pythonFloat });
+  return `{${members.map(([name, value]) => `"${name}": ${value}`).join(', ')}}`;
 }
 
-function pythonString(text: string | undefined): string | undefined {
-  return text === undefined
-    ? undefined
-    : JSON.stringify(text).replaceAll(
-        /[\u007f-\uffff]/g,
-        (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`,
-      );
-}
-
-function pythonFloat(seconds: number | undefined): string | undefined {
-  return Number.isInteger(seconds) ? `${seconds}.0` : seconds?.toString();
+/**
+ * The same as user metadata of the object `dtool`, which is what dtool-s3 reads: each field as Python's `str` gives
+ * it. User metadata is ASCII, so `name` and `creatorUsername` have to be.
+ */
+export function adminMetadataHeaders(admin: AdminMetadata): Readonly<Record<string, string>> {
+  return Object.fromEntries(fieldsOf(admin, { text: (value) => value, time: pythonFloat }));
 }

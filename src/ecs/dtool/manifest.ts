@@ -1,6 +1,7 @@
 import { FormatError, type ObjectAddress } from './format-error.ts';
 import { isItemIdentifier, type ItemIdentifier } from './identifier.ts';
 import { describe, isJsonObject, parseJson } from './json.ts';
+import { pythonFloat, pythonString } from './python-json.ts';
 import { isTimestamp } from './timestamp.ts';
 
 /** What a frozen dataset says of one item. */
@@ -65,4 +66,35 @@ export function parseManifest(body: Buffer, where: ObjectAddress): Manifest {
     return { identifier, relpath, size, hash, timestamp };
   });
   return { dtoolcoreVersion, hashFunction, items: parsed };
+}
+
+/** The only hash function of datasets on S3 and ECS. */
+export const HASH_FUNCTION = 'md5sum_hexdigest';
+
+/**
+ * The text of `manifest.json` in pieces, byte for byte as dtool writes it: keys sorted, indented by 2, ASCII.
+ *
+ * @param items in the order of their identifiers
+ */
+export function* renderManifest(
+  dtoolcoreVersion: string,
+  items: Iterable<ManifestItem>,
+): Generator<string, void, undefined> {
+  const head = [
+    `  "dtoolcore_version": ${pythonString(dtoolcoreVersion)}`,
+    `  "hash_function": "${HASH_FUNCTION}"`,
+  ];
+  yield `{\n${head.join(',\n')},\n  "items": {`;
+  let first = true;
+  for (const { identifier, hash, relpath, size, timestamp } of items) {
+    const members = [
+      `      "hash": ${pythonString(hash)}`,
+      `      "relpath": ${pythonString(relpath)}`,
+      `      "size_in_bytes": ${size}`,
+      `      "utc_timestamp": ${pythonFloat(timestamp)}`,
+    ];
+    yield `${first ? '' : ','}\n    "${identifier}": {\n${members.join(',\n')}\n    }`;
+    first = false;
+  }
+  yield first ? '}\n}' : '\n  }\n}';
 }

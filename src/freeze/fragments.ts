@@ -1,0 +1,53 @@
+import { isUtf8 } from 'node:buffer';
+import { dotlessNameFlaw } from '../ecs/dtool/names.ts';
+import { listMetadataFiles, readMetadataFile } from './metadata-file.ts';
+import type { FreezeProblems } from './problems.ts';
+import type { SourceItem } from './walk.ts';
+
+/**
+ * Makes overlays of the item metadata that dtool keeps until a dataset is frozen: files `<identifier>.<name>.json`
+ * with one value each. Items without a value get null, where dtool would refuse the whole overlay.
+ *
+ * @param folder below the root
+ * @returns JSON by the overlay's name
+ */
+export async function mergeFragments(
+  root: string,
+  folder: string,
+  items: readonly SourceItem[],
+  problems: FreezeProblems,
+): Promise<ReadonlyMap<string, Buffer>> {
+  const identifiers = new Set<string>(items.map(({ identifier }) => identifier));
+  // The text of a value is kept as it is: 1.0 is another number than 1 in Python.
+  const values = new Map<string, Map<string, string>>();
+  for (const fileName of await listMetadataFiles(root, folder, problems)) {
+    const path = `${folder}/${fileName}`;
+    const [, identifier = '', name = ''] = /^([0-9a-f]{40})\.(.+)\.json$/.exec(fileName) ?? [];
+    const flaw = identifier === '' ? 'is no item metadata; remove it' : dotlessNameFlaw(name);
+    if (flaw !== undefined) {
+      problems.refuse(path, flaw);
+    } else if (!identifiers.has(identifier)) {
+      problems.warn(path, 'is about an item that is not there, and is left out');
+    } else {
+      const body = await readMetadataFile(root, path, problems);
+      const text = body && isUtf8(body) ? body.toString() : '';
+      if (isJson(text)) values.set(name, (values.get(name) ?? new Map()).set(identifier, text.trim()));
+      else if (body) problems.refuse(path, 'is not JSON; correct or remove it');
+    }
+  }
+  return new Map(
+    Array.from(values, ([name, byItem]) => {
+      const members = items.map(({ identifier }) => `  "${identifier}": ${byItem.get(identifier) ?? 'null'}`);
+      return [name, Buffer.from(`{\n${members.join(',\n')}\n}`)];
+    }),
+  );
+}
+
+function isJson(text: string): boolean {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
+  }
+}

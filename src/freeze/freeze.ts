@@ -1,0 +1,193 @@
+import { randomUUID } from 'node:crypto';
+import { realpath } from 'node:fs/promises';
+import { resolve } from 'node:path';
+import type { Clock } from '../clock.ts';
+import { datasetKeyPrefix, type DatasetUuid } from '../ecs/dtool/keys.ts';
+import { listAll, type ListedObject, type ObjectStore } from '../ecs/object-store.ts';
+import { messageOf, UserError } from '../errors.ts';
+import type { FileHasher } from './file-hasher.ts';
+import { hashItems } from './item-md5.ts';
+import { FreezeJournal, type JournalEntry } from './journal.ts';
+import { contentDigest, type FreezePlan, planFreeze } from './plan.ts';
+import type { FreezeProblem } from './problems.ts';
+import { type FreezeProgress, ProgressCounter } from './progress.ts';
+import type { FreezeUser } from './readme.ts';
+import { alreadyFrozen, findDataset, type RegisteredDataset } from './registration.ts';
+import { writeDataset } from './write-dataset.ts';
+
+export interface FreezeOptions {
+  readonly directory: string;
+  /** Default: the one that a dtool dataset has, else the directory's. */
+  readonly name?: string | undefined;
+  /** Says what would be done, and changes nothing, in the bucket or on disk. */
+  readonly dryRun?: boolean;
+  readonly store: ObjectStore;
+  /** URL of the store: buckets of one name on two stores are two. */
+  readonly endpoint: string;
+  /** What a new registration key says: empty, or ends with a slash. */
+  readonly writePrefix: string;
+  /** Directory of the journals. */
+  readonly journals: string;
+  readonly user: FreezeUser;
+  readonly hasher: FileHasher;
+  readonly clock: Clock;
+  readonly signal: AbortSignal;
+  readonly onProgress?: (progress: FreezeProgress) => void;
+}
+
+export interface FreezeResult {
+  /** `already-frozen`: an earlier freeze did it, and the directory is as it was then. */
+  readonly outcome: 'frozen' | 'already-frozen' | 'dry-run';
+  /** Undefined where a dry run does not know it yet. */
+  readonly uuid: DatasetUuid | undefined;
+  readonly name: string;
+  readonly kind: FreezePlan['source']['kind'];
+  readonly items: number;
+  readonly bytes: number;
+  /** Items that this run sent; of a dry run, undefined. */
+  readonly uploadedItems: number | undefined;
+  /** Whether an earlier freeze had begun the dataset. */
+  readonly resumed: boolean;
+  readonly warnings: readonly FreezeProblem[];
+}
+
+/**
+ * Makes a dataset of a directory: plans, uploads and commits. Killed at any point, or ended by an error or the signal,
+ * the next call finishes the same dataset and sends again only what is not in the bucket.
+ *
+ * @throws FreezeRefused when the directory can't be frozen as it is; the bucket is unchanged then
+ * @throws WriteRefused when the store does not let the user write, which shows before the first item is sent
+ * @throws SourceChangedError when a file changed meanwhile
+ * @throws UserError when somebody else freezes the directory, or the dataset's uuid is taken by a frozen dataset
+ * @throws StoreError, or the signal's reason
+ */
+export async function freeze(options: FreezeOptions): Promise<FreezeResult> {
+  const { store, endpoint, journals, dryRun = false } = options;
+  const directory = await realpath(options.directory).catch((cause: unknown) => {
+    throw new UserError(`${options.directory} can't be frozen: ${messageOf(cause)}`, undefined, { cause });
+  });
+  const journal = new FreezeJournal(journals, { directory, endpoint, bucket: store.bucket });
+  if (dryRun) return run(options, directory, journal);
+  const lock = await journal.lock();
+  try {
+    return await run(options, directory, journal);
+  } finally {
+    await lock.release();
+  }
+}
+
+async function run(options: FreezeOptions, directory: string, journal: FreezeJournal): Promise<FreezeResult> {
+  const { store, clock, user, hasher, signal, writePrefix, onProgress = () => {}, dryRun } = options;
+  const entry = await journal.read();
+  const unfinished = entry?.state === 'frozen' ? undefined : entry;
+  const createdAt = unfinished?.createdAt ?? clock.now() / 1000;
+  const plan = await planFreeze({
+    directory: resolve(options.directory),
+    name: options.name,
+    user,
+    createdAt,
+    hasher,
+    signal,
+    onProgress,
+  });
+  const choice = await chooseDataset(plan, entry, options, onProgress);
+  const result = {
+    uuid: choice.uuid,
+    name: plan.admin.name,
+    kind: plan.source.kind,
+    items: plan.source.items.length,
+    bytes: plan.totalBytes,
+    warnings: plan.warnings,
+    resumed: choice.registered !== undefined,
+  };
+  if (choice.done) {
+    if (!dryRun && entry && entry.state !== 'frozen') await journal.write({ ...entry, state: 'frozen' });
+    return { ...result, outcome: 'already-frozen', uploadedItems: 0 };
+  }
+  if (dryRun) return { ...result, outcome: 'dry-run', uploadedItems: undefined };
+
+  const uuid = choice.uuid ?? drawUuid();
+  const { registered, trusted } = choice;
+  const prefix = registered?.prefix ?? writePrefix;
+  const keyPrefix = datasetKeyPrefix(prefix, uuid);
+  const present = new Map<string, ListedObject>();
+  if (registered)
+    for await (const object of listAll(store, keyPrefix, { signal })) present.set(object.key, object);
+  const progress = new ProgressCounter('uploading', result.items, plan.totalBytes, onProgress);
+  const began: JournalEntry = {
+    version: 1,
+    state: 'uploading',
+    directory,
+    endpoint: options.endpoint,
+    bucket: store.bucket,
+    uuid,
+    name: plan.admin.name,
+    createdAt,
+  };
+  await writeDataset({
+    store,
+    plan,
+    uuid,
+    prefix,
+    keyPrefix,
+    registered,
+    present,
+    trusted,
+    journal,
+    began,
+    hasher,
+    clock,
+    signal,
+    progress,
+  });
+  const { skipped } = progress.current;
+  return { ...result, uuid, outcome: 'frozen', uploadedItems: result.items - skipped };
+}
+
+interface Choice {
+  /** Undefined where one is to be drawn. */
+  readonly uuid: DatasetUuid | undefined;
+  readonly registered: RegisteredDataset | undefined;
+  /** Whether what the bucket has of the dataset can only come from a freeze of this directory by us. */
+  readonly trusted: boolean;
+  /** Whether it is frozen, from what the directory has now. */
+  readonly done: boolean;
+}
+
+/** Which dataset the directory becomes: the one that was begun, that of its own uuid, or a new one. */
+async function chooseDataset(
+  plan: FreezePlan,
+  entry: JournalEntry | undefined,
+  { store, hasher, signal }: FreezeOptions,
+  onProgress: (progress: FreezeProgress) => void,
+): Promise<Choice> {
+  const earlier = plan.uuid === undefined || plan.uuid === entry?.uuid ? entry : undefined;
+  const uuid = plan.uuid ?? earlier?.uuid;
+  const registered = uuid && (await findDataset(store, uuid, signal));
+  const fresh = { uuid: plan.uuid, registered: undefined, trusted: true, done: false };
+  if (uuid === undefined) return fresh;
+  if (registered?.admin?.type === 'dataset') {
+    if (earlier?.content !== undefined) {
+      const { items } = plan.source;
+      const checked = new ProgressCounter('checking', items.length, plan.totalBytes, onProgress);
+      const md5s =
+        plan.source.kind === 'frozen'
+          ? plan.md5s
+          : await hashItems(items, hasher, signal, ({ size }) => checked.add({ items: 1, bytes: size }));
+      if (contentDigest(plan, md5s) === earlier.content)
+        return { uuid, registered, trusted: true, done: true };
+    }
+    // The directory has changed since: what it has now is another dataset.
+    if (plan.uuid === undefined && earlier?.content !== undefined) return fresh;
+    throw alreadyFrozen(store.bucket, uuid);
+  }
+  // One that was frozen and is no more was deleted on purpose.
+  const begun = earlier?.state === 'frozen' ? undefined : earlier;
+  if (!begun && plan.uuid === undefined) return fresh;
+  return { uuid, registered, trusted: begun !== undefined || registered === undefined, done: false };
+}
+
+function drawUuid(): DatasetUuid {
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- that is what a random UUID is
+  return randomUUID() as DatasetUuid;
+}

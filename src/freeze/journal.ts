@@ -1,0 +1,140 @@
+import { createHash } from 'node:crypto';
+import { link, mkdir, open, readFile, rename, rm, unlink, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { messageOf, UserError } from '../errors.ts';
+import { isDatasetUuid } from '../ecs/dtool/keys.ts';
+import { isProcessAlive } from '../process-alive.ts';
+
+/**
+ * What has to survive a crash. `uploading`: the uuid is drawn, anything may be in the bucket but the commit.
+ * `committing`: all items are, and the commit may be. `frozen`: it is; kept, so that freezing an unchanged directory
+ * once more is seen to be done.
+ */
+const entrySchema = z.object({
+  version: z.literal(1),
+  state: z.enum(['uploading', 'committing', 'frozen']),
+  directory: z.string(),
+  endpoint: z.string(),
+  bucket: z.string(),
+  uuid: z.string().refine(isDatasetUuid),
+  name: z.string(),
+  /** Seconds since the epoch. */
+  createdAt: z.number(),
+  /** Seconds since the epoch; from `committing` on. */
+  frozenAt: z.number().optional(),
+  /** See `contentDigest`; from `committing` on. */
+  content: z.string().optional(),
+});
+export type JournalEntry = z.infer<typeof entrySchema>;
+
+/** What a freeze is known by. */
+export interface JournalSubject {
+  /** Absolute and free of symbolic links. */
+  readonly directory: string;
+  readonly endpoint: string;
+  readonly bucket: string;
+}
+
+/**
+ * The journal of the freezes of one directory into one bucket: a small JSON file, replaced as a whole and on disk when
+ * a write resolves.
+ */
+export class FreezeJournal {
+  /** For people: a file to look at. */
+  readonly path: string;
+  readonly #folder: string;
+
+  /** @param folder is made with mode 0700 where it is missing */
+  constructor(folder: string, { directory, endpoint, bucket }: JournalSubject) {
+    const id = createHash('sha256')
+      .update(JSON.stringify([endpoint, bucket, directory]))
+      .digest('hex');
+    this.#folder = folder;
+    this.path = join(folder, `${id.slice(0, 16)}.json`);
+  }
+
+  /**
+   * @returns undefined when there is none
+   * @throws UserError when it can't be read
+   */
+  async read(): Promise<JournalEntry | undefined> {
+    try {
+      return entrySchema.parse(JSON.parse(await readFile(this.path, 'utf8')));
+    } catch (cause) {
+      if (codeOf(cause) === 'ENOENT') return undefined;
+      const reason = cause instanceof z.ZodError ? z.prettifyError(cause) : messageOf(cause);
+      throw new UserError(
+        `the journal ${this.path} of an earlier freeze can't be read: ${reason}`,
+        'Remove it to start anew; what that freeze has left in the bucket stays there.',
+        { cause },
+      );
+    }
+  }
+
+  async write(entry: JournalEntry): Promise<void> {
+    const temporary = `${this.path}.new`;
+    await mkdir(this.#folder, { recursive: true, mode: 0o700 });
+    await rm(temporary, { force: true });
+    await this.#sync(temporary, 'wx', `${JSON.stringify(entry, null, 2)}\n`);
+    await rename(temporary, this.path);
+    await this.#sync(this.#folder, 'r');
+  }
+
+  async remove(): Promise<void> {
+    await rm(this.path, { force: true });
+    await this.#sync(this.#folder, 'r');
+  }
+
+  /**
+   * Makes this process the only one that freezes the directory into the bucket, until it releases the lock or
+   * ends. Two that come at the same instant after a crash may both get in: they then write the same
+   * objects.
+   *
+   * @throws UserError that names the process that has it
+   */
+  async lock(): Promise<{ release(): Promise<void> }> {
+    const path = `${this.path}.lock`;
+    const mine = `${path}.${process.pid}`;
+    await mkdir(this.#folder, { recursive: true, mode: 0o700 });
+    await writeFile(mine, (await identityOf(process.pid)) ?? '', { mode: 0o600 });
+    try {
+      for (;;) {
+        try {
+          await link(mine, path);
+          return { release: async () => rm(path, { force: true }) };
+        } catch (error) {
+          if (codeOf(error) !== 'EEXIST') throw error;
+        }
+        const holder = await readFile(path, 'utf8').catch(() => '');
+        const [pid = ''] = holder.split(' ');
+        if (holder !== '' && holder === (await identityOf(Number(pid)))) {
+          throw new UserError(
+            `process ${pid} is freezing this directory already`,
+            'Wait until it has ended, or end it and start again: nothing is uploaded twice.',
+          );
+        }
+        await rm(path, { force: true });
+      }
+    } finally {
+      await unlink(mine);
+    }
+  }
+
+  async #sync(path: string, flags: string, content?: string): Promise<void> {
+    await using file = await open(path, flags, 0o600);
+    if (content !== undefined) await file.writeFile(content);
+    await file.sync();
+  }
+}
+
+/** A process that runs, by number and start: numbers are used again (source: proc(5), /proc/pid/stat, field 22). */
+async function identityOf(pid: number): Promise<string | undefined> {
+  if (!(await isProcessAlive(pid))) return undefined;
+  const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '');
+  return `${pid} ${stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19]}`;
+}
+
+function codeOf(error: unknown): unknown {
+  return error instanceof Error && 'code' in error ? error.code : undefined;
+}

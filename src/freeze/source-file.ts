@@ -1,0 +1,119 @@
+import { constants, type BigIntStats } from 'node:fs';
+import { type FileHandle, open, stat } from 'node:fs/promises';
+import { Readable } from 'node:stream';
+import { UserError } from '../errors.ts';
+import { FREEZE_READ_BYTES } from '../limits.ts';
+
+/** A file that was looked at, and what tells whether it is still the same. */
+export interface SourceFile {
+  /** Absolute. */
+  readonly path: string;
+  /** Bytes. */
+  readonly size: number;
+  readonly mtimeNs: bigint;
+  /** Above 2^53 these are the nearest number that there is, which is good enough to tell files apart. */
+  readonly dev: number;
+  readonly ino: number;
+}
+
+/** A file changed, or was removed, between the plan and the end of its upload. */
+export class SourceChangedError extends UserError {
+  constructor(path: string, options?: { readonly cause?: unknown }) {
+    super(
+      `${path} changed while it was frozen`,
+      'Wait until nothing writes to it, then freeze again: what is uploaded already stays.',
+      options,
+    );
+  }
+}
+
+export function sourceFile(path: string, stats: BigIntStats): SourceFile {
+  return {
+    path,
+    size: Number(stats.size),
+    mtimeNs: stats.mtimeNs,
+    dev: Number(stats.dev),
+    ino: Number(stats.ino),
+  };
+}
+
+/**
+ * Makes sure that a file is what it was.
+ *
+ * @throws SourceChangedError
+ */
+export async function assertUnchanged(file: SourceFile): Promise<void> {
+  compare(file, await stat(file.path, { bigint: true }).catch(goneFrom(file)));
+}
+
+/**
+ * The content of a small file.
+ *
+ * @throws SourceChangedError when it is not what it was, before or after it was read
+ */
+export async function readSourceFile(file: SourceFile): Promise<Buffer> {
+  await using handle = await openUnchanged(file);
+  const content = Buffer.allocUnsafe(file.size);
+  let length = 0;
+  while (length < content.length) {
+    const { bytesRead } = await handle.read(content, length, content.length - length, length);
+    if (bytesRead === 0) throw new SourceChangedError(file.path);
+    length += bytesRead;
+  }
+  compare(file, await handle.stat({ bigint: true }));
+  return content;
+}
+
+/**
+ * The content of a file as a stream. It fails with a SourceChangedError, before its end, when the file is not what
+ * it was.
+ *
+ * @param onRead called with the number of bytes of every piece
+ */
+export function streamSourceFile(file: SourceFile, onRead: (bytes: number) => void): Readable {
+  const pieces = async function* (): AsyncGenerator<Buffer, void, undefined> {
+    await using handle = await openUnchanged(file);
+    let position = 0;
+    while (position < file.size) {
+      const piece = Buffer.allocUnsafe(Math.min(FREEZE_READ_BYTES, file.size - position));
+      const { bytesRead } = await handle.read(piece, 0, piece.length, position);
+      if (bytesRead === 0) throw new SourceChangedError(file.path);
+      position += bytesRead;
+      if (position === file.size) compare(file, await handle.stat({ bigint: true }));
+      onRead(bytesRead);
+      yield piece.subarray(0, bytesRead);
+    }
+  };
+  return Readable.from(pieces(), { objectMode: false, highWaterMark: FREEZE_READ_BYTES });
+}
+
+/** Without O_NONBLOCK a FIFO that took the file's place would wait for its writer for ever. */
+async function openUnchanged(file: SourceFile): Promise<FileHandle> {
+  const handle = await open(file.path, constants.O_RDONLY | constants.O_NONBLOCK).catch(goneFrom(file));
+  try {
+    compare(file, await handle.stat({ bigint: true }));
+  } catch (error) {
+    await handle.close();
+    throw error;
+  }
+  return handle;
+}
+
+function compare(file: SourceFile, now: BigIntStats): void {
+  const same =
+    now.isFile() &&
+    Number(now.size) === file.size &&
+    now.mtimeNs === file.mtimeNs &&
+    Number(now.ino) === file.ino &&
+    Number(now.dev) === file.dev;
+  if (!same) throw new SourceChangedError(file.path);
+}
+
+const goneFrom =
+  (file: SourceFile) =>
+  (cause: unknown): never => {
+    const code = cause instanceof Error && 'code' in cause ? cause.code : undefined;
+    if (code === 'ENOENT' || code === 'ENOTDIR' || code === 'ELOOP')
+      throw new SourceChangedError(file.path, { cause });
+    throw cause;
+  };

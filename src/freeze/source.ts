@@ -1,0 +1,58 @@
+import { realpath, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { AdminMetadata } from '../ecs/dtool/admin-metadata.ts';
+import type { ItemIdentifier } from '../ecs/dtool/identifier.ts';
+import type { DatasetUuid } from '../ecs/dtool/keys.ts';
+import type { ManifestItem } from '../ecs/dtool/manifest.ts';
+import { UserError, messageOf } from '../errors.ts';
+import { readDiskDataset } from './disk-dataset.ts';
+import { readPlainFolder } from './plain-folder.ts';
+import type { FreezeProblems } from './problems.ts';
+import type { SourceItem } from './walk.ts';
+
+/** What a directory has that can become a dataset. */
+export interface Source {
+  /** A plain folder, dtool's layout on disk, or a frozen dataset in that layout. */
+  readonly kind: 'folder' | 'proto' | 'frozen';
+  /** Sorted by identifier. */
+  readonly items: readonly SourceItem[];
+  /** Undefined where there is none. */
+  readonly readme: Buffer | undefined;
+  readonly tags: readonly string[];
+  /** JSON by name. */
+  readonly annotations: ReadonlyMap<string, Buffer>;
+  /** JSON by name: an object with exactly the identifiers of the items. */
+  readonly overlays: ReadonlyMap<string, Buffer>;
+  /** What dtool's layout says; undefined for a plain folder. */
+  readonly admin: (AdminMetadata & { readonly uuid: DatasetUuid }) | undefined;
+  /** Of a frozen dataset. */
+  readonly manifest:
+    | { readonly body: Buffer; readonly items: ReadonlyMap<ItemIdentifier, ManifestItem> }
+    | undefined;
+}
+
+/**
+ * Reads a directory and tells the three kinds apart by what it holds. What is wrong with it goes to the problems; the
+ * result then has gaps.
+ *
+ * @throws UserError when it is no directory, or the signal's reason
+ */
+export async function readSource(
+  directory: string,
+  problems: FreezeProblems,
+  signal: AbortSignal,
+): Promise<Source> {
+  let root: string;
+  let isDataset: boolean;
+  try {
+    root = await realpath(directory);
+    if (!(await stat(root)).isDirectory()) throw new Error('it is no directory');
+    isDataset = await stat(join(root, '.dtool', 'dtool')).then(
+      () => true,
+      () => false,
+    );
+  } catch (cause) {
+    throw new UserError(`${directory} can't be frozen: ${messageOf(cause)}`, undefined, { cause });
+  }
+  return isDataset ? readDiskDataset(root, problems, signal) : readPlainFolder(root, problems, signal);
+}

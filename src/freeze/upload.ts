@@ -1,0 +1,107 @@
+import { itemMetadata } from '../ecs/dtool/item-metadata.ts';
+import { itemKey, type DatasetKeyPrefix } from '../ecs/dtool/keys.ts';
+import { type ListedObject, type ObjectStore, StoreError } from '../ecs/object-store.ts';
+import { forEachBounded } from '../for-each-bounded.ts';
+import { FREEZE_UPLOADS_MAX } from '../limits.ts';
+import { putObject } from './dataset-writer.ts';
+import type { FileHasher } from './file-hasher.ts';
+import { isBuffered, type ItemMd5s, itemMd5, md5Hex } from './item-md5.ts';
+import type { ProgressCounter } from './progress.ts';
+import { readSourceFile, SourceChangedError, streamSourceFile } from './source-file.ts';
+import type { SourceItem } from './walk.ts';
+
+export interface UploadOptions {
+  readonly store: ObjectStore;
+  readonly keyPrefix: DatasetKeyPrefix;
+  readonly items: readonly SourceItem[];
+  /** MD5s that are known already. */
+  readonly known: ItemMd5s;
+  /** By key, what the bucket has of the dataset. */
+  readonly present: ReadonlyMap<string, ListedObject>;
+  /** Whether an object with the right content has the right metadata, since only a freeze of ours can have put it. */
+  readonly trusted: boolean;
+  readonly hasher: FileHasher;
+  readonly signal: AbortSignal;
+  readonly progress: ProgressCounter;
+}
+
+/**
+ * Brings the items into the bucket that are not there yet, several at once.
+ *
+ * The MD5 goes into headers, before the content, so a file is read twice: once to hash it, then to send it, mostly
+ * from the page cache, while other files are hashed. The store holds what arrives against the MD5, so the two can't
+ * differ. Small files are read once. (Measured: hashing runs at 770 MB/s beside uploads; sending first and setting
+ * the metadata by a copy in the store would need another request and rewrite the object on most stores.)
+ *
+ * @returns the MD5s of all items
+ * @throws SourceChangedError when a file is not what the plan saw
+ * @throws what the store throws
+ */
+export async function uploadItems(options: UploadOptions): Promise<ItemMd5s> {
+  const { items, signal, progress, known } = options;
+  const md5s: ItemMd5s = new Map(known);
+  const uploadOne = async (item: SourceItem, taskSignal: AbortSignal): Promise<void> => {
+    const { md5, sent } = await upload(item, options, taskSignal);
+    md5s.set(item.identifier, md5);
+    progress.add(sent ? { items: 1 } : { items: 1, skipped: 1, bytes: item.size });
+  };
+  await forEachBounded(items, FREEZE_UPLOADS_MAX, uploadOne, signal);
+  return md5s;
+}
+
+async function upload(
+  item: SourceItem,
+  options: UploadOptions,
+  signal: AbortSignal,
+): Promise<{ readonly md5: string; readonly sent: boolean }> {
+  const { store, keyPrefix, progress, hasher, known } = options;
+  const key = itemKey(keyPrefix, item.identifier);
+  const buffered = isBuffered(item) ? await readSourceFile(item) : undefined;
+  const md5 =
+    known.get(item.identifier) ?? (buffered ? md5Hex(buffered) : await itemMd5(item, hasher, signal));
+  if (await isPresent(key, item, md5, options, signal)) return { md5, sent: false };
+
+  let counted = 0;
+  const count = (bytes: number): void => {
+    counted += bytes;
+    progress.add({ bytes });
+  };
+  const body = buffered ?? {
+    size: item.size,
+    open: () => {
+      count(-counted);
+      return streamSourceFile(item, count);
+    },
+  };
+  try {
+    await putObject(store, key, body, {
+      metadata: itemMetadata(item.relpath, md5),
+      md5: Buffer.from(md5, 'hex'),
+      priority: 'background',
+      signal,
+    });
+  } catch (cause) {
+    // Written through a memory map, for one: size and time may tell nothing yet.
+    if (cause instanceof StoreError && cause.reason === 'bad-digest')
+      throw new SourceChangedError(item.path, { cause });
+    throw cause;
+  }
+  count(item.size - counted);
+  return { md5, sent: true };
+}
+
+async function isPresent(
+  key: string,
+  { relpath, size }: SourceItem,
+  md5: string,
+  { store, present, trusted }: UploadOptions,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const listed = present.get(key);
+  if (listed?.size !== size) return false;
+  if (trusted && listed.etag === md5) return true;
+  // The ETag is no MD5 on encrypting stores, for one; then what we have put beside the content tells.
+  const { metadata } = await store.head(key, { priority: 'background', signal });
+  const expected = itemMetadata(relpath, md5);
+  return metadata['handle'] === expected.handle && metadata['checksum'] === expected.checksum;
+}

@@ -1,0 +1,171 @@
+import type { Clock } from '../clock.ts';
+import { type AdminMetadata, renderAdminMetadata } from '../ecs/dtool/admin-metadata.ts';
+import { DTOOL_README_TXT } from '../ecs/dtool/dtool-readme.ts';
+import {
+  ADMIN_METADATA,
+  ANNOTATIONS,
+  DATA,
+  type DatasetKeyPrefix,
+  type DatasetUuid,
+  DTOOL_README,
+  MANIFEST,
+  OVERLAYS,
+  README,
+  registrationKey,
+  STRUCTURE,
+  TAGS,
+} from '../ecs/dtool/keys.ts';
+import { type ManifestItem, renderManifest } from '../ecs/dtool/manifest.ts';
+import { readAdminMetadata } from '../ecs/dtool/registry.ts';
+import { DTOOLCORE_VERSION, renderStructure } from '../ecs/dtool/structure.ts';
+import type { ListedObject, ObjectStore } from '../ecs/object-store.ts';
+import { messageOf, UserError } from '../errors.ts';
+import { forEachBounded } from '../for-each-bounded.ts';
+import { FREEZE_UPLOADS_MAX } from '../limits.ts';
+import { DatasetWriter, WriteRefused } from './dataset-writer.ts';
+import type { FileHasher } from './file-hasher.ts';
+import type { ItemMd5s } from './item-md5.ts';
+import type { FreezeJournal, JournalEntry } from './journal.ts';
+import { contentDigest, type FreezePlan } from './plan.ts';
+import type { ProgressCounter } from './progress.ts';
+import { alreadyFrozen, register, type RegisteredDataset } from './registration.ts';
+import { uploadItems } from './upload.ts';
+
+export interface WriteOptions {
+  readonly store: ObjectStore;
+  readonly plan: FreezePlan;
+  readonly uuid: DatasetUuid;
+  readonly prefix: string;
+  readonly keyPrefix: DatasetKeyPrefix;
+  /** What the bucket had under the uuid a moment ago; not frozen. */
+  readonly registered: RegisteredDataset | undefined;
+  /** By key, all that the bucket has below the key prefix. */
+  readonly present: ReadonlyMap<string, ListedObject>;
+  /** Whether that can only come from a freeze of this directory by us. */
+  readonly trusted: boolean;
+  readonly journal: FreezeJournal;
+  /** What the journal says from now on. */
+  readonly began: JournalEntry;
+  readonly hasher: FileHasher;
+  readonly clock: Clock;
+  readonly signal: AbortSignal;
+  readonly progress: ProgressCounter;
+}
+
+/**
+ * Writes a dataset, in the order that every version of dtool can live with: until the last request it is a proto
+ * dataset to all readers.
+ *
+ *  1. the journal: `uploading`
+ *  2. the registration key
+ *  3. structure.json, README.txt
+ *  4. admin metadata of a proto dataset
+ *  5. README.yml
+ *  6. the items
+ *  7. tags, annotations
+ *  8. away with what an earlier freeze of a directory that has changed since has left
+ *  9. the journal: `committing`
+ * 10. manifest.json, overlays
+ * 11. a look whether somebody else has frozen the dataset meanwhile
+ * 12. admin metadata of a dataset: the commit
+ * 13. the journal: `frozen`
+ *
+ * Every step may be repeated. Steps 2 and 3 show whether the user may write where the items go.
+ */
+export async function writeDataset(options: WriteOptions): Promise<void> {
+  const { store, plan, uuid, keyPrefix, journal, began, clock, signal } = options;
+  const { source } = plan;
+  const writer = new DatasetWriter(store, keyPrefix, signal);
+  const extra = keysBeyondPlan(options);
+  if (!options.trusted && extra.length > 0) throw foreignKeys(store.bucket, uuid, extra);
+
+  await journal.write(began);
+  await claim(options, writer);
+  await writer.put(DTOOL_README, DTOOL_README_TXT);
+  const proto: AdminMetadata = { ...plan.admin, uuid, type: 'protodataset', frozenAt: undefined };
+  const before = options.registered?.admin;
+  // A proto dataset that says the same is left alone: were it frozen this moment, this would undo it.
+  if (!before || renderAdminMetadata(before) !== renderAdminMetadata(proto)) await writer.putAdmin(proto);
+  await writer.put(README, plan.readme);
+
+  const md5s = await uploadItems({ ...options, items: source.items, known: plan.md5s });
+  const small = [
+    ...source.tags.map((tag) => [TAGS + tag, Buffer.of()] as const),
+    ...Array.from(source.annotations, ([name, body]) => [`${ANNOTATIONS}${name}.json`, body] as const),
+  ];
+  await forEachBounded(small, FREEZE_UPLOADS_MAX, ([path, body]) => writer.put(path, body), signal);
+  const deleteOne = (key: string, taskSignal: AbortSignal): Promise<void> =>
+    store.delete(key, { priority: 'background', signal: taskSignal });
+  await forEachBounded(extra, FREEZE_UPLOADS_MAX, deleteOne, signal);
+
+  const frozenAt = plan.admin.frozenAt ?? clock.now() / 1000;
+  const committing = { ...began, frozenAt, content: contentDigest(plan, md5s) };
+  await journal.write({ ...committing, state: 'committing' });
+  if (source.manifest) await writer.put(MANIFEST, source.manifest.body);
+  else
+    await writer.putGenerated(MANIFEST, () => renderManifest(DTOOLCORE_VERSION, manifestItems(plan, md5s)));
+  const overlays = Array.from(source.overlays, ([name, body]) => [`${OVERLAYS}${name}.json`, body] as const);
+  await forEachBounded(overlays, FREEZE_UPLOADS_MAX, ([path, body]) => writer.put(path, body), signal);
+  const now = await readAdminMetadata(store, keyPrefix, signal);
+  if (now.type === 'dataset') throw alreadyFrozen(store.bucket, uuid);
+  await writer.putAdmin({ ...proto, type: 'dataset', frozenAt });
+  await journal.write({ ...committing, state: 'frozen' });
+}
+
+/** Steps 2 and 3, which leave nothing behind when the user may not write. */
+async function claim(options: WriteOptions, writer: DatasetWriter): Promise<void> {
+  const { store, uuid, prefix, registered, trusted, present, journal, signal } = options;
+  let isRegistered = registered !== undefined;
+  try {
+    if (!isRegistered) await register(store, uuid, prefix, signal);
+    isRegistered = true;
+    await writer.put(STRUCTURE, renderStructure(uuid));
+  } catch (error) {
+    if (!(error instanceof WriteRefused) || !trusted || present.size > 0) throw error;
+    try {
+      if (isRegistered) await store.delete(registrationKey(uuid), { signal });
+    } catch (cause) {
+      throw new UserError(
+        `${error.message}; its registration key ${registrationKey(uuid)} could not be removed: ${messageOf(cause)}`,
+        error.advice,
+        { cause: error },
+      );
+    }
+    await journal.remove();
+    throw error;
+  }
+}
+
+/** Keys of the dataset in the bucket that it will not have. */
+function keysBeyondPlan({ plan, keyPrefix, present }: WriteOptions): readonly string[] {
+  if (present.size === 0) return [];
+  const { source } = plan;
+  const paths = new Set([
+    ADMIN_METADATA,
+    STRUCTURE,
+    DTOOL_README,
+    README,
+    MANIFEST,
+    ...source.items.map(({ identifier }) => DATA + identifier),
+    ...source.tags.map((tag) => TAGS + tag),
+    ...Array.from(source.annotations.keys(), (name) => `${ANNOTATIONS}${name}.json`),
+    ...Array.from(source.overlays.keys(), (name) => `${OVERLAYS}${name}.json`),
+  ]);
+  return [...present.keys()].filter((key) => !paths.has(key.slice(keyPrefix.length)));
+}
+
+function foreignKeys(bucket: string, uuid: DatasetUuid, keys: readonly string[]): UserError {
+  return new UserError(
+    `bucket ${bucket} has an unfinished dataset ${uuid} with things that the directory has not, such as ${keys[0]} ` +
+      `(${keys.length} in all)`,
+    'Somebody may be working on it there. Finish it with dtool, or delete it.',
+  );
+}
+
+/** Times are those of the files, in microseconds as Python has them. */
+function* manifestItems({ source }: FreezePlan, md5s: ItemMd5s): Generator<ManifestItem, void, undefined> {
+  for (const { identifier, relpath, size, mtimeNs } of source.items) {
+    const hash = md5s.get(identifier) ?? '';
+    yield { identifier, relpath, size, hash, timestamp: Number(mtimeNs / 1000n) / 1e6 };
+  }
+}

@@ -1,0 +1,252 @@
+import { chmod, mkdir, readdir, readFile, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { dirname, join } from 'node:path';
+import * as fc from 'fast-check';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { DatasetReader } from '../../src/ecs/dtool/dataset-reader.ts';
+import { MemoryObjectStore } from '../support/memory-object-store.ts';
+import {
+  base64,
+  folderOf,
+  freezeTo,
+  onlyDataset,
+  readBack,
+  refusalOf,
+  scratch,
+  writeTree,
+} from './support.ts';
+
+describe('a plain folder', () => {
+  test('every file is an item, README.yml the README', async () => {
+    const store = new MemoryObjectStore();
+    const longName = 'n'.repeat(250);
+    const files = {
+      'naïve file (1).txt': 'a',
+      '🧬/😀.bin': Buffer.from([0, 255]),
+      [longName]: 'long',
+      empty: '',
+      'sub/README.yml': 'an: item\n',
+      'back\\slash\ttab': 'x',
+      'large.bin': Buffer.alloc(3 << 20, 'large'),
+    };
+    const directory = await folderOf({ ...files, 'README.yml': '---\ndescription: mine\n' });
+    await utimes(join(directory, 'empty'), 1_700_000_000.25, 1_700_000_000.25);
+    const result = await freezeTo(store, directory, { writePrefix: 'u/ada/' });
+    expect(result).toMatchObject({ outcome: 'frozen', name: 'results', items: 7, uploadedItems: 7 });
+    const entry = await onlyDataset(store);
+    expect(entry.keyPrefix).toBe(`u/ada/${result.uuid}/`);
+    expect(entry.admin).toMatchObject({ type: 'dataset', name: 'results', creatorUsername: 'ada' });
+    expect(entry.admin.frozenAt).toBeGreaterThanOrEqual(entry.admin.createdAt ?? Infinity);
+    const expected = Object.entries(files).map(([relpath, body]) => [relpath, base64(body)] as const);
+    expect(await readBack(store, entry)).toEqual(new Map(expected));
+    expect(store.peek(`${entry.keyPrefix}README.yml`)?.toString()).toBe('---\ndescription: mine\n');
+    const { items } = await new DatasetReader(store, entry).manifest();
+    expect(items.find(({ relpath }) => relpath === 'empty')?.timestamp).toBe(1_700_000_000.25);
+    expect(
+      store.keys.map((key) => key.replace(entry.uuid, 'U')).filter((key) => !key.includes('/data/')),
+    ).toEqual([
+      'dtool-U',
+      ...['README.txt', 'README.yml', 'dtool', 'manifest.json', 'structure.json'].map((n) => `u/ada/U/${n}`),
+    ]);
+  });
+
+  test('property: what any tree of files holds is read back', async () => {
+    const name = fc
+      .string({
+        unit: fc.constantFrom('a', 'ä', 'a\u0308', '😀', ' ', '.', '\\', '%', '+', '\t', '"', '\u007f'),
+        minLength: 1,
+        maxLength: 6,
+      })
+      .filter((text) => text !== '.' && text !== '..');
+    const path = fc.array(name, { minLength: 1, maxLength: 3 }).map((names) => names.join('/'));
+    const tree = fc.dictionary(path, fc.uint8Array({ maxLength: 64 }), { maxKeys: 8, noNullPrototype: true });
+    await fc.assert(
+      fc.asyncProperty(tree, fc.constantFrom('', 'u/ada/'), async (files, writePrefix) => {
+        const paths = Object.keys(files);
+        fc.pre(!paths.some((one) => paths.some((other) => other.startsWith(`${one}/`))));
+        const directory = await folderOf(
+          Object.fromEntries(paths.map((relpath) => [relpath, Buffer.from(files[relpath] ?? [])])),
+        );
+        const store = new MemoryObjectStore();
+        await freezeTo(store, directory, { writePrefix });
+        const found = await readBack(store, await onlyDataset(store));
+        expect(found).toEqual(new Map(paths.map((relpath) => [relpath, base64(files[relpath] ?? '')])));
+      }),
+      { numRuns: 40 },
+    );
+  });
+
+  test('links that stay inside are followed, empty directories told of', async () => {
+    const directory = await folderOf({ 'run-1/out.csv': '1,2\n' });
+    await symlink('run-1', join(directory, 'latest'));
+    await symlink('run-1/out.csv', join(directory, 'link.csv'));
+    await mkdir(join(directory, 'void'));
+    const store = new MemoryObjectStore();
+    const { warnings } = await freezeTo(store, directory);
+    expect(warnings.map(({ path }) => path).toSorted()).toEqual(['README.yml', 'void/']);
+    const found = await readBack(store, await onlyDataset(store));
+    expect([...found.keys()].toSorted()).toEqual(['latest/out.csv', 'link.csv', 'run-1/out.csv']);
+  });
+
+  test('the README is made from the template of the user, or has the usual keys', async () => {
+    const store = new MemoryObjectStore();
+    const readme = async (readmeTemplatePath?: string): Promise<string | undefined> => {
+      const directory = await folderOf({ a: 'a' });
+      const user = { username: 'ada', fullName: 'Ada: "E"', email: undefined, readmeTemplatePath };
+      const { uuid } = await freezeTo(store, directory, { user, name: 'made' });
+      return store.peek(`${uuid}/README.yml`)?.toString();
+    };
+    const today = new Date().toISOString().slice(0, 10);
+    expect(await readme()).toBe(
+      '---\ndescription: made\nproject: ""\nconfidential: false\npersonally_identifiable_information: false\n' +
+        `owners:\n  - name: 'Ada: "E"'\n    email: ""\n    username: ada\ncreation_date: ${today}\n`,
+    );
+    const template = join(await scratch(), 'template.yml');
+    await writeFile(template, 'who: {username}\nmail: {DTOOL_USER_EMAIL}\nmap: {{a: 1}}\nday: {date}\n');
+    expect(await readme(template)).toBe(`who: ada\nmail: you@example.com\nmap: {a: 1}\nday: ${today}\n`);
+    await writeFile(template, 'who: {nobody}\n');
+    expect(await refusalOf(readme(template))).toEqual([expect.stringContaining('has {nobody}')]);
+    expect(await refusalOf(readme(`${template}.missing`))).toEqual([
+      expect.stringContaining("can't be read"),
+    ]);
+  });
+
+  test('everything that is wrong is told at once, and nothing is uploaded', async () => {
+    const directory = await folderOf({
+      'line\nbreak': 'x',
+      'README.yml': 'a: [1\nb: }',
+      '.dtool/junk': 'x',
+      'ok.txt': 'fine',
+    });
+    const deep = join(directory, ...Array.from({ length: 6 }, () => 'd'.repeat(250)));
+    await mkdir(deep, { recursive: true });
+    await writeFile(join(deep, 'f'), 'x');
+    await writeFile(Buffer.concat([Buffer.from(`${directory}/bad-`), Buffer.from([0xff])]), 'x');
+    await symlink('nowhere', join(directory, 'dangling'));
+    await symlink('/etc/hostname', join(directory, 'outward'));
+    await symlink('.', join(directory, 'loop'));
+    const socket = createServer().listen(join(directory, 'socket'));
+    onTestFinished(() => void socket.close());
+    const store = new MemoryObjectStore();
+    const problems = await refusalOf(freezeTo(store, directory, { name: 'not valid' }));
+    const expected = [
+      /^--name "not valid" is no name for dtool/,
+      /^\.dtool is the place of dtool's metadata/,
+      /^README\.yml is not YAML/,
+      /^bad-\\xff has a name that is not UTF-8/,
+      /^dangling is a symbolic link that leads nowhere/,
+      /^d+\/.*\/f has a path over 1500 bytes/s,
+      /^line\nbreak has a line break/,
+      /^loop is a symbolic link to a directory that it is in/,
+      /^outward is a symbolic link that leaves the directory/,
+      /^socket is a socket/,
+    ];
+    expect(problems).toEqual(expected.map((pattern) => expect.stringMatching(pattern)));
+    expect(store.requestCount).toBe(0);
+    expect((await readdir(join(dirname(directory), 'journals'))).filter((n) => n.endsWith('.json'))).toEqual(
+      [],
+    );
+  });
+
+  test('a path of 1,500 bytes goes, and a name of the folder that dtool refuses does not', async () => {
+    const store = new MemoryObjectStore();
+    const relpath = [...Array.from({ length: 5 }, () => 'd'.repeat(249)), 'e'.repeat(250)].join('/');
+    expect(relpath).toHaveLength(1_500);
+    await freezeTo(store, await folderOf({ [relpath]: 'x' }));
+    expect([...(await readBack(store, await onlyDataset(store))).keys()]).toEqual([relpath]);
+    const directory = join(await scratch(), 'mit Umlaut ä');
+    await writeTree(directory, { a: 'a' });
+    expect(await refusalOf(freezeTo(store, directory))).toEqual([expect.stringContaining('--name')]);
+    expect(await freezeTo(store, directory, { name: 'umlaut' })).toMatchObject({ name: 'umlaut' });
+  });
+
+  test('a dry run makes no request and leaves nothing behind', async () => {
+    const directory = await folderOf({ a: 'a' });
+    const store = new MemoryObjectStore();
+    const result = await freezeTo(store, directory, { dryRun: true });
+    expect(result).toMatchObject({ outcome: 'dry-run', items: 1, bytes: 1, uuid: undefined });
+    expect(store.requestCount).toBe(0);
+    await expect(stat(join(dirname(directory), 'journals'))).rejects.toThrow('ENOENT');
+  });
+
+  test('1,000 small items: at most 1,020 requests', async () => {
+    const files = Array.from(
+      { length: 1_000 },
+      (_, index) => [`d${index % 9}/item-${index}`, `${index}`] as const,
+    );
+    const store = new MemoryObjectStore();
+    await freezeTo(store, await folderOf(Object.fromEntries(files)));
+    expect(await readBack(store, await onlyDataset(store))).toHaveProperty('size', 1_000);
+    expect(store.requests.put).toBe(1_007);
+    expect(store.requestCount - store.requests.get).toBeLessThanOrEqual(1_020 - 1);
+  });
+
+  test('a file that changes meanwhile is refused and named; then it goes on', async () => {
+    const directory = await folderOf({ 'a.bin': Buffer.alloc(2 << 20, 1), 'b.txt': 'b' });
+    const store = new MemoryObjectStore();
+    let grown = false;
+    const hasher = {
+      md5: async (path: string) => {
+        if (!grown) await writeFile(path, Buffer.alloc(2 << 20, 2));
+        grown = true;
+        return 'd41d8cd98f00b204e9800998ecf8427e';
+      },
+      close: async () => {},
+    };
+    await expect(freezeTo(store, directory, { hasher })).rejects.toThrow(
+      /a\.bin changed while it was frozen/,
+    );
+    expect((await onlyDataset(store)).admin.type).toBe('protodataset');
+    const { uuid, resumed } = await freezeTo(store, directory);
+    const entry = await onlyDataset(store);
+    expect([entry.uuid, entry.admin.type, resumed]).toEqual([uuid, 'dataset', true]);
+    expect((await readBack(store, entry)).get('a.bin') === base64(Buffer.alloc(2 << 20, 2))).toBe(true);
+  });
+
+  test('the journal is private and readable', async () => {
+    const directory = await folderOf({ a: 'a' });
+    const { uuid } = await freezeTo(new MemoryObjectStore(), directory);
+    const journals = join(dirname(directory), 'journals');
+    const [name = '', ...others] = await readdir(journals);
+    expect(others).toEqual([]);
+    expect((await stat(join(journals, name))).mode & 0o777).toBe(0o600);
+    expect((await stat(journals)).mode & 0o777).toBe(0o700);
+    expect(JSON.parse(await readFile(join(journals, name), 'utf8'))).toMatchObject({ state: 'frozen', uuid });
+    await writeFile(join(journals, name), '{');
+    await expect(freezeTo(new MemoryObjectStore(), directory)).rejects.toThrow(
+      /the journal .* can't be read/,
+    );
+  });
+
+  test('once more: nothing when nothing changed, another dataset when something did', async () => {
+    const directory = await folderOf({ a: 'a', b: 'b' });
+    const store = new MemoryObjectStore();
+    const first = await freezeTo(store, directory);
+    const puts = store.requests.put;
+    expect(await freezeTo(store, directory)).toMatchObject({ outcome: 'already-frozen', uuid: first.uuid });
+    expect(store.requests.put).toBe(puts);
+    await writeFile(join(directory, 'b'), 'B');
+    const second = await freezeTo(store, directory);
+    expect(second).toMatchObject({ outcome: 'frozen', resumed: false });
+    expect(second.uuid).not.toBe(first.uuid);
+    expect(store.peek(`${first.uuid}/data/e9d71f5ee7c92d6dc9e92ffdad17b8bd49418f98`)?.toString()).toBe('b');
+  });
+
+  test('an unreadable file is refused', async () => {
+    if (process.getuid?.() === 0) return;
+    const directory = await folderOf({ a: 'a' });
+    await chmod(join(directory, 'a'), 0);
+    expect(await refusalOf(freezeTo(new MemoryObjectStore(), directory))).toEqual([
+      expect.stringMatching(/^a can't be read/),
+    ]);
+  });
+
+  test('no directory: a plain message', async () => {
+    const directory = await folderOf({ a: 'a' });
+    await expect(freezeTo(new MemoryObjectStore(), join(directory, 'a'))).rejects.toThrow(
+      /it is no directory/,
+    );
+    await rm(directory, { recursive: true });
+    await expect(freezeTo(new MemoryObjectStore(), directory)).rejects.toThrow(/can't be frozen: ENOENT/);
+  });
+});
