@@ -11,8 +11,10 @@ export const CLI = resolve(import.meta.dirname, '../../dist/cli.js');
 
 /** Why nothing can be mounted here, or undefined. Tests that need a mount are skipped then, and it is said. */
 export const mountObstacle = await fuseObstacle();
-if (mountObstacle !== undefined)
-  process.stderr.write(`SKIPPED: what needs a mount, because ${mountObstacle}\n`);
+if (mountObstacle !== undefined) {
+  const { reason, advice } = mountObstacle;
+  process.stderr.write(`SKIPPED: what needs a mount, because ${reason}. ${advice}\n`);
+}
 
 export interface CommandResult {
   readonly stdout: string;
