@@ -1,7 +1,9 @@
+import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { TRANSPORT_NAMES } from '../../src/fuse/transport/transport.ts';
 import { isProcessAlive } from '../../src/process-alive.ts';
@@ -9,6 +11,7 @@ import { datasetOf, randomBytesOf } from '../support/datasets.ts';
 import { type Mounted, hasProgram, mount, mountObstacle } from '../support/mounted.ts';
 import { type TestBucket, createTestBucket } from '../support/test-bucket.ts';
 
+const run = promisify(execFile);
 const MiB = 1024 * 1024;
 const big = randomBytesOf(7, 24 * MiB + 12_345);
 const texts = Object.fromEntries(
@@ -37,7 +40,9 @@ describe.skipIf(mountObstacle !== undefined).each(TRANSPORT_NAMES)(
     afterAll(async () => {
       await mounted?.close();
       await bucket?.close();
-      await rm(scratch, { recursive: true });
+      // Copies that keep modes are read-only, too.
+    await run('chmod', ['-R', 'u+w', scratch]);
+    await rm(scratch, { recursive: true });
     });
 
     /** Compares a copy with what was put into the bucket, by MD5 of every file. */
