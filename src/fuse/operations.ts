@@ -1,24 +1,29 @@
 import { constants } from 'node:fs';
 import { FsError } from '../errors.ts';
-import { HANDLES_MAX } from '../limits.ts';
-import type { DirectoryEntries, DirectoryNode, Node, OpenFile, SpaceUsage, Tree } from './tree/node.ts';
+import { type DirectoryHandle, Handles } from './handles.ts';
+import type { AttributeChanges, DirectoryChanges, NodeChanges, Owner, RenameMode } from './tree/changes.ts';
+import type { DirectoryEntries, DirectoryNode, Node, SpaceUsage, Tree } from './tree/node.ts';
 
 /** O_APPEND alone changes nothing: it only says where a write would go. */
 const WRITE_FLAGS = constants.O_WRONLY | constants.O_RDWR | constants.O_TRUNC;
-
-/** What stands behind a file handle. */
-type Handle =
-  | { readonly kind: 'file'; readonly file: OpenFile }
-  | { readonly kind: 'directory'; readonly entries: DirectoryEntries };
+const PERMISSIONS = 0o7777;
+const SET_USER_ID = 0o4000;
+const SET_GROUP_ID = 0o2000;
+const GROUP_EXECUTE = 0o010;
+/** The only extended attributes that can be set: the others mean something to the kernel, which is not ours to say. */
+const XATTR_PREFIX = 'user.';
 
 /**
  * What the kernel may ask, in terms of nodes: the part of every request that no transport has a say in. Rejects with
- * an FsError that `errno.ts` translates. Everything in the tree is read-only, so every change ends in EROFS.
+ * an FsError that `errno.ts` translates. Who would change what has no `changes` gets EROFS.
+ *
+ * Changes are not cancelled: whoever asked is told what became of them.
  */
 export class Operations {
   readonly #tree: Tree;
-  readonly #handles = new Map<number, Handle>();
-  #lastHandle = 0;
+  readonly #handles = new Handles();
+  /** Changes to the entries of a directory so far; none where there is no number. */
+  readonly #versions = new WeakMap<DirectoryNode, number>();
 
   constructor(tree: Tree) {
     this.#tree = tree;
@@ -39,17 +44,19 @@ export class Operations {
   /**
    * Opens a file and returns its handle, a number from 1 to 2^31 - 1.
    *
-   * @param flags of open(2)
+   * @param flags of open(2); O_TRUNC is done here
+   * @param dropPrivileges whether truncating takes set-user-id and set-group-id away
    */
-  async open(node: Node, flags: number, signal: AbortSignal): Promise<number> {
-    if ((flags & WRITE_FLAGS) !== 0) throw readOnly();
+  async open(node: Node, flags: number, signal: AbortSignal, dropPrivileges = false): Promise<number> {
     if (node.kind === 'directory') throw new FsError('EISDIR', 'is a directory');
     if (node.kind === 'symlink') throw new FsError('ELOOP', 'is a symbolic link');
-    const file = await node.open(signal);
+    if ((flags & WRITE_FLAGS) !== 0) changesOf(node);
+    const handle = this.#handles.add({ kind: 'file', node, file: await node.open(signal) });
     try {
-      return this.#add({ kind: 'file', file });
+      if ((flags & constants.O_TRUNC) !== 0) await this.setAttributes(node, { size: 0 }, dropPrivileges);
+      return handle;
     } catch (error) {
-      file.close();
+      this.release(handle);
       throw error;
     }
   }
@@ -60,31 +67,67 @@ export class Operations {
     length: number,
     signal: AbortSignal,
   ): Promise<readonly Uint8Array[]> {
-    const open = this.#handles.get(handle);
-    if (open?.kind !== 'file') throw new FsError('EBADF', 'not open for reading');
-    return open.file.read(offset, length, signal);
+    return this.#handles.file(handle).file.read(offset, length, signal);
+  }
+
+  /**
+   * Writes all of `data`, which is free as soon as this returns its promise.
+   *
+   * @param dropPrivileges whether that takes set-user-id and set-group-id away
+   */
+  async write(handle: number, offset: number, data: Uint8Array, dropPrivileges = false): Promise<void> {
+    const { node, file } = this.#handles.file(handle);
+    if (file.changes === undefined) throw readOnly();
+    if (!Number.isSafeInteger(offset + data.length)) throw tooLarge();
+    await file.changes.write(offset, data);
+    if (dropPrivileges) await this.setAttributes(node, {}, true);
+  }
+
+  /** Reserves space for a file; see `OpenFileChanges.allocate`. */
+  async allocate(handle: number, offset: number, length: number, keepSize: boolean): Promise<void> {
+    const { changes } = this.#handles.file(handle).file;
+    if (changes === undefined) throw readOnly();
+    if (!Number.isSafeInteger(offset + length)) throw tooLarge();
+    await changes.allocate(offset, length, keepSize);
+  }
+
+  /** Puts a file on disk; what can't be changed is as durable as it gets. */
+  async syncFile(handle: number, dataOnly: boolean): Promise<void> {
+    await this.#handles.file(handle).file.changes?.sync(dataOnly);
+  }
+
+  async syncDirectory(node: Node): Promise<void> {
+    await directory(node).changes?.sync();
   }
 
   /** Opens a directory: the handle stands for its entries as they were at that moment. */
   async openDirectory(node: Node, signal: AbortSignal): Promise<number> {
-    return this.#add({ kind: 'directory', entries: await directory(node).list(signal) });
+    return this.#handles.add(await this.#list(directory(node), signal));
   }
 
   entries(handle: number): DirectoryEntries {
-    const open = this.#handles.get(handle);
-    if (open?.kind !== 'directory') throw new FsError('EBADF', 'not an open directory');
-    return open.entries;
+    return this.#handles.directory(handle).entries;
+  }
+
+  /** Whether every entry of an open directory still stands for what it did; entries can become outdated by changes. */
+  isCurrent(handle: number): boolean {
+    const { node, version } = this.#handles.directory(handle);
+    return this.#version(node) === version;
+  }
+
+  /** Makes an open directory stand for its entries as they are now: rewinddir(3). */
+  async relist(handle: number, signal: AbortSignal): Promise<void> {
+    const listed = await this.#list(this.#handles.directory(handle).node, signal);
+    this.#handles.replace(handle, listed);
   }
 
   /** Closes a handle of either kind; an unknown one is ignored, as close must never fail. */
   release(handle: number): void {
-    const open = this.#handles.get(handle);
-    this.#handles.delete(handle);
-    if (open?.kind === 'file') open.file.close();
+    this.#handles.release(handle);
   }
 
   releaseAll(): void {
-    for (const handle of this.#handles.keys()) this.release(handle);
+    this.#handles.releaseAll();
   }
 
   readlink(node: Node): string {
@@ -92,39 +135,195 @@ export class Operations {
     return node.target;
   }
 
+  /** @throws FsError EROFS: what access(2) says of writing where nothing can be changed */
+  requireChangeable(node: Node): void {
+    changesOf(node);
+  }
+
+  /**
+   * @param dropPrivileges takes set-user-id and set-group-id of a file away, as changing its owner does; see
+   *   inode(7) and FUSE_HANDLE_KILLPRIV_V2
+   */
+  async setAttributes(node: Node, changes: AttributeChanges, dropPrivileges = false): Promise<void> {
+    const nodeChanges = changesOf(node);
+    if (changes.size !== undefined) {
+      if (node.kind !== 'file') throw new FsError('EINVAL', 'only files have a size that can be set');
+      if (!Number.isSafeInteger(changes.size)) throw tooLarge();
+    }
+    const drops = dropPrivileges || changes.uid !== undefined || changes.gid !== undefined;
+    const { mode } = node.attributes();
+    const less = drops && node.kind === 'file' ? withoutPrivileges(mode) : mode;
+    const all = changes.mode === undefined && less !== mode ? { ...changes, mode: less } : changes;
+    if (Object.keys(all).length > 0) await nodeChanges.setAttributes(all);
+  }
+
+  /**
+   * Makes a file and opens it. One that is there already is opened as it is, unless `flags` say O_EXCL.
+   *
+   * @param flags of open(2)
+   * @param mode permission bits, less those of the caller's umask
+   */
+  async create(
+    parent: Node,
+    name: string,
+    flags: number,
+    mode: number,
+    owner: Owner,
+  ): Promise<{ readonly node: Node; readonly handle: number }> {
+    try {
+      const { node, file } = await this.#change(parent, async (changes, to) =>
+        changes.create(name, mode & PERMISSIONS, ownerIn(to, owner)),
+      );
+      return { node, handle: this.#handles.add({ kind: 'file', node, file }) };
+    } catch (error) {
+      const isThere = error instanceof FsError && error.code === 'EEXIST';
+      if (!isThere || (flags & constants.O_EXCL) !== 0) throw error;
+      const { signal } = new AbortController();
+      const node = await this.lookup(parent, name, signal);
+      return { node, handle: await this.open(node, flags, signal) };
+    }
+  }
+
+  /**
+   * Makes a regular file and leaves it closed.
+   *
+   * @param mode type and permission bits
+   * @throws FsError EPERM for devices, pipes and sockets, of which there are none here
+   */
+  async makeFile(parent: Node, name: string, mode: number, owner: Owner): Promise<Node> {
+    const type = mode & constants.S_IFMT;
+    if (type !== constants.S_IFREG && type !== 0) {
+      changesOf(directory(parent));
+      throw new FsError('EPERM', 'devices, pipes and sockets can not be made here');
+    }
+    const { node, handle } = await this.create(parent, name, constants.O_EXCL, mode, owner);
+    this.release(handle);
+    return node;
+  }
+
+  async makeDirectory(parent: Node, name: string, mode: number, owner: Owner): Promise<Node> {
+    return this.#change(parent, async (changes, to) => {
+      const inherited = to.attributes().mode & SET_GROUP_ID;
+      return changes.makeDirectory(name, (mode & PERMISSIONS) | inherited, ownerIn(to, owner));
+    });
+  }
+
+  async makeSymlink(parent: Node, name: string, target: string, owner: Owner): Promise<Node> {
+    return this.#change(parent, async (changes, to) => changes.makeSymlink(name, target, ownerIn(to, owner)));
+  }
+
+  /** Gives a file a further name. */
+  async link(node: Node, parent: Node, name: string): Promise<void> {
+    await this.#change(parent, async (changes) => {
+      if (node.kind !== 'file') throw new FsError('EPERM', 'only files can have several names');
+      await changes.link(name, node);
+    });
+  }
+
+  async unlink(parent: Node, name: string): Promise<void> {
+    await this.#change(parent, async (changes) => changes.unlink(name));
+  }
+
+  async removeDirectory(parent: Node, name: string): Promise<void> {
+    await this.#change(parent, async (changes) => changes.removeDirectory(name));
+  }
+
+  /** Renames; between parts of the tree that have nothing to do with each other it is EXDEV, by the tree. */
+  async rename(parent: Node, name: string, to: Node, toName: string, mode: RenameMode): Promise<void> {
+    const target = directory(to);
+    changesOf(target);
+    try {
+      await this.#change(parent, async (changes) => changes.rename(name, target, toName, mode));
+    } finally {
+      this.#changed(target);
+    }
+  }
+
   getxattr(node: Node, name: string): Uint8Array {
     const value = node.xattrs?.get(name);
-    if (value === undefined) throw new FsError('ENODATA', `no extended attribute ${name}`);
-    return value;
+    if (value !== undefined) return value;
+    // ls -l asks for ACLs and security labels; told "not supported" it asks once and not for every file.
+    throw new FsError(name.startsWith(XATTR_PREFIX) ? 'ENODATA' : 'ENOTSUP', `no extended attribute ${name}`);
   }
 
   listxattr(node: Node): readonly string[] {
     return [...(node.xattrs?.keys() ?? [])];
   }
 
+  /** @param must see `NodeChanges.setXattr` */
+  async setxattr(node: Node, name: string, value: Uint8Array, must?: 'create' | 'replace'): Promise<void> {
+    const changes = changesOf(node);
+    await changes.setXattr(settable(name), value, must);
+  }
+
+  async removexattr(node: Node, name: string): Promise<void> {
+    const changes = changesOf(node);
+    await changes.removeXattr(settable(name));
+  }
+
   async statfs(signal: AbortSignal): Promise<SpaceUsage> {
     return this.#tree.space(signal);
   }
 
-  /** The answer to every request that would change something. */
-  change(): never {
-    throw readOnly();
+  /** Changes the entries of a directory, after which no listing of it is current, whatever became of it. */
+  async #change<T>(
+    parent: Node,
+    work: (changes: DirectoryChanges, parent: DirectoryNode) => Promise<T>,
+  ): Promise<T> {
+    const node = directory(parent);
+    const changes = changesOf(node);
+    try {
+      return await work(changes, node);
+    } finally {
+      this.#changed(node);
+    }
   }
 
-  #add(handle: Handle): number {
-    if (this.#handles.size >= HANDLES_MAX)
-      throw new FsError('EMFILE', `${HANDLES_MAX} files are open already`);
-    do {
-      this.#lastHandle = this.#lastHandle === 0x7fffffff ? 1 : this.#lastHandle + 1;
-    } while (this.#handles.has(this.#lastHandle));
-    this.#handles.set(this.#lastHandle, handle);
-    return this.#lastHandle;
+  #changed(node: DirectoryNode): void {
+    this.#versions.set(node, this.#version(node) + 1);
+  }
+
+  #version(node: DirectoryNode): number {
+    return this.#versions.get(node) ?? 0;
+  }
+
+  async #list(node: DirectoryNode, signal: AbortSignal): Promise<DirectoryHandle> {
+    // Counted before: a change meanwhile may or may not be in the entries.
+    const version = this.#version(node);
+    return { kind: 'directory', node, version, entries: await node.list(signal) };
   }
 }
 
 function directory(node: Node): DirectoryNode {
   if (node.kind !== 'directory') throw new FsError('ENOTDIR', 'not a directory');
   return node;
+}
+
+function changesOf(node: DirectoryNode): DirectoryChanges;
+function changesOf(node: Node): NodeChanges;
+function changesOf({ changes }: Node): NodeChanges {
+  if (changes === undefined) throw readOnly();
+  return changes;
+}
+
+/** In a directory with set-group-id what is new belongs to the directory's group; see inode(7). */
+function ownerIn(parent: DirectoryNode, owner: Owner): Owner {
+  const { mode, gid } = parent.attributes();
+  return (mode & SET_GROUP_ID) === 0 ? owner : { uid: owner.uid, gid };
+}
+
+/** Set-group-id without permission to execute once meant mandatory locking, and is no privilege. */
+function withoutPrivileges(mode: number): number {
+  return mode & ~(SET_USER_ID | ((mode & GROUP_EXECUTE) === 0 ? 0 : SET_GROUP_ID));
+}
+
+function settable(name: string): string {
+  if (!name.startsWith(XATTR_PREFIX)) throw new FsError('ENOTSUP', `${name} can not be set here`);
+  return name;
+}
+
+function tooLarge(): FsError {
+  return new FsError('EFBIG', 'sizes and offsets have at most 53 bits');
 }
 
 function readOnly(): FsError {

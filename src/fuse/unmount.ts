@@ -1,9 +1,6 @@
-import { execFile } from 'node:child_process';
-import { promisify } from 'node:util';
 import { UserError, messageOf } from '../errors.ts';
+import { runCommand, type CommandResult } from './command.ts';
 import { findMount } from './mount-table.ts';
-
-const run = promisify(execFile);
 
 /**
  * Takes a mount away: at once when nobody uses it, else lazily (it vanishes from the tree now, and for those who have
@@ -13,29 +10,44 @@ const run = promisify(execFile);
  * @throws UserError when the system refuses
  */
 export async function unmount(mountpoint: string): Promise<void> {
-  let failure: unknown;
-  for (const [command, ...flags] of unmountCommands()) {
+  let message = '';
+  for (const lazily of [false, true]) {
     if (!(await findMount(mountpoint))) return;
-    try {
-      await run(command, [...flags, '--', mountpoint]);
-      return;
-    } catch (error) {
-      failure = error;
-    }
+    const result = await detach(mountpoint, lazily);
+    if (result.done) return;
+    message = result.message;
   }
   if (!(await findMount(mountpoint))) return;
-  throw new UserError(`${mountpoint} could not be unmounted: ${messageOf(failure).trim()}`, undefined, {
-    cause: failure,
-  });
+  throw new UserError(`${mountpoint} could not be unmounted: ${message}`);
 }
 
-/** First the gentle way, then the lazy one; fusermount is there for users, who may not call umount(8). */
-function unmountCommands(): readonly (readonly [string, ...string[]])[] {
-  return process.getuid?.() === 0
-    ? [['umount'], ['umount', '-l']]
-    : [
-        ['fusermount3', '-u', '-q'],
-        ['fusermount3', '-u', '-z'],
-        ['fusermount', '-u', '-z'],
-      ];
+/**
+ * Runs the system's command that takes the topmost mount off a path. A command that can't be run has failed.
+ *
+ * @param mountpoint as realpath(3) gives it
+ * @param lazily also when the mount is in use
+ */
+export async function detach(mountpoint: string, lazily: boolean): Promise<CommandResult> {
+  let message = '';
+  for (const [command, ...flags] of detachCommands(lazily)) {
+    try {
+      return await runCommand(command, [...flags, '--', mountpoint]);
+    } catch (error) {
+      message ||= `can't run ${command}: ${messageOf(error)}`;
+    }
+  }
+  return { done: false, message };
+}
+
+/**
+ * fusermount is there for users, who may not call umount(8); one of the two is installed. `-i` and `-c` keep umount(8)
+ * from calling helpers and from following the path into a dead mount.
+ */
+function detachCommands(lazily: boolean): readonly (readonly [string, ...string[]])[] {
+  if (process.getuid?.() === 0) return [['umount', '-i', '-c', ...(lazily ? ['-l'] : [])]];
+  const flags = ['-u', ...(lazily ? ['-z'] : [])];
+  return [
+    ['fusermount3', ...flags],
+    ['fusermount', ...flags],
+  ];
 }

@@ -41,8 +41,8 @@ describe.skipIf(mountObstacle !== undefined).each(TRANSPORT_NAMES)(
       await mounted?.close();
       await bucket?.close();
       // Copies that keep modes are read-only, too.
-    await run('chmod', ['-R', 'u+w', scratch]);
-    await rm(scratch, { recursive: true });
+      await run('chmod', ['-R', 'u+w', scratch]);
+      await rm(scratch, { recursive: true });
     });
 
     /** Compares a copy with what was put into the bucket, by MD5 of every file. */

@@ -1,8 +1,10 @@
 import { constants } from 'node:fs';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { Operations } from '../../src/fuse/operations.ts';
+import { FsError } from '../../src/errors.ts';
 import { HANDLES_MAX } from '../../src/limits.ts';
 import { BIG_BYTES, HELLO, createFixture } from '../support/fixture-tree.ts';
+import { memoryTree } from '../support/memory-tree.ts';
 
 const never = new AbortController().signal;
 let operations: Operations;
@@ -30,7 +32,7 @@ describe('files', () => {
     }
     // Appending only says where a write would go.
     expect(await operations.open(file, constants.O_RDONLY | constants.O_APPEND, never)).toBeGreaterThan(0);
-    expect(() => operations.change()).toThrow('read-only');
+    expect(() => operations.requireChangeable(file)).toThrow('read-only');
   });
 
   test('are nothing else', async () => {
@@ -83,4 +85,146 @@ test('handles have a bound, and a file that exceeds it is closed again', async (
   expect(open).toBe(HANDLES_MAX);
   operations.releaseAll();
   expect(open).toBe(0);
+});
+
+describe('changes', () => {
+  const caller = { uid: 1000, gid: 1000 };
+  let changing: Operations;
+  beforeEach(() => {
+    changing = new Operations(memoryTree(caller));
+  });
+  const mode = async (name: string) => (await changing.lookup(changing.root, name, never)).attributes().mode;
+  const make = async (name: string, permissions = 0o644) =>
+    changing.create(changing.root, name, constants.O_EXCL, permissions, caller);
+
+  test('are refused structurally where there are none', async () => {
+    const file = await lookup('hello.txt');
+    const { root } = operations;
+    for (const refused of [
+      operations.setAttributes(file, { mode: 0o600 }),
+      operations.create(root, 'new', 0, 0o644, caller),
+      operations.makeFile(root, 'new', constants.S_IFIFO, caller),
+      operations.makeDirectory(root, 'new', 0o755, caller),
+      operations.makeSymlink(root, 'new', 'x', caller),
+      operations.link(file, root, 'new'),
+      operations.unlink(root, 'hello.txt'),
+      operations.removeDirectory(root, 'a'),
+      operations.rename(root, 'a', root, 'b', 'replace'),
+      operations.setxattr(file, 'user.a', Buffer.alloc(1)),
+      operations.removexattr(file, 'user.empty'),
+    ]) {
+      await expect(refused).rejects.toMatchObject({ code: 'EROFS' });
+    }
+    const handle = await operations.open(file, 0, never);
+    await expect(operations.write(handle, 0, Buffer.alloc(1))).rejects.toMatchObject({ code: 'EROFS' });
+    await expect(operations.allocate(handle, 0, 1, false)).rejects.toMatchObject({ code: 'EROFS' });
+    await operations.syncFile(handle, false);
+    await operations.syncDirectory(root);
+  });
+
+  test('between parts of the tree are refused', async () => {
+    const { node } = await make('file');
+    await expect(
+      changing.rename(changing.root, 'file', operations.root, 'x', 'replace'),
+    ).rejects.toMatchObject({
+      code: 'EROFS',
+    });
+    const elsewhere = new Operations(memoryTree(caller));
+    await expect(changing.link(await lookup('hello.txt'), changing.root, 'x')).rejects.toMatchObject({
+      code: 'EXDEV',
+    });
+    await expect(elsewhere.link(elsewhere.root, elsewhere.root, 'x')).rejects.toMatchObject({
+      code: 'EPERM',
+    });
+    expect(node.attributes().nlink).toBe(1);
+  });
+
+  test('a file that is there is opened by create, and truncated when that is asked', async () => {
+    const { handle } = await make('file');
+    await changing.write(handle, 0, Buffer.from('content'));
+    await expect(make('file')).rejects.toMatchObject({ code: 'EEXIST' });
+    const again = await changing.create(changing.root, 'file', constants.O_RDWR, 0o600, caller);
+    expect(again.node.attributes()).toMatchObject({ size: 7, mode: 0o644 });
+    await changing.create(changing.root, 'file', constants.O_RDWR | constants.O_TRUNC, 0o600, caller);
+    expect(again.node.attributes().size).toBe(0);
+    await changing.makeDirectory(changing.root, 'd', 0o755, caller);
+    await expect(changing.create(changing.root, 'd', 0, 0o644, caller)).rejects.toMatchObject({
+      code: 'EISDIR',
+    });
+  });
+
+  test('an open that fails to truncate leaves nothing open', async () => {
+    const { node, handle } = await make('file');
+    changing.release(handle);
+    if (node.changes) node.changes.setAttributes = async () => Promise.reject(new FsError('ENOSPC', 'full'));
+    const open = changing.open(node, constants.O_WRONLY | constants.O_TRUNC, never);
+    await expect(open).rejects.toMatchObject({ code: 'ENOSPC' });
+    expect(changing.openHandles).toBe(0);
+  });
+
+  test('privileges of a file go with its owner, and when the kernel says so', async () => {
+    const { node, handle } = await make('file', 0o6755);
+    await changing.write(handle, 0, Buffer.from('x'));
+    expect(await mode('file')).toBe(0o6755);
+    await changing.write(handle, 0, Buffer.from('x'), true);
+    expect(await mode('file')).toBe(0o755);
+    await changing.setAttributes(node, { mode: 0o6745 });
+    await changing.setAttributes(node, { uid: 5 });
+    // Set-group-id without permission to execute is no privilege.
+    expect(await mode('file')).toBe(0o2745);
+    await changing.setAttributes(node, { gid: 5, mode: 0o4755 });
+    expect(await mode('file')).toBe(0o4755);
+    changing.release(await changing.open(node, constants.O_TRUNC, never, true));
+    expect(await mode('file')).toBe(0o755);
+  });
+
+  test('sizes and offsets that no number holds, and sizes of what has none', async () => {
+    const { node, handle } = await make('file');
+    for (const refused of [
+      changing.write(handle, Number.MAX_SAFE_INTEGER, Buffer.alloc(2)),
+      changing.allocate(handle, Number.MAX_SAFE_INTEGER, 2, false),
+      changing.setAttributes(node, { size: 2 ** 53 }),
+    ]) {
+      await expect(refused).rejects.toMatchObject({ code: 'EFBIG' });
+    }
+    await expect(changing.setAttributes(changing.root, { size: 0 })).rejects.toMatchObject({
+      code: 'EINVAL',
+    });
+  });
+
+  test('only regular files can be made by mknod, and only user attributes be set', async () => {
+    const { root } = changing;
+    for (const type of [constants.S_IFIFO, constants.S_IFSOCK, constants.S_IFCHR, constants.S_IFBLK]) {
+      await expect(changing.makeFile(root, 'x', type | 0o644, caller)).rejects.toMatchObject({
+        code: 'EPERM',
+      });
+    }
+    const file = await changing.makeFile(root, 'x', constants.S_IFREG | 0o640, caller);
+    expect(file.attributes()).toMatchObject({ kind: 'file', mode: 0o640 });
+    expect(changing.openHandles).toBe(0);
+    await changing.setxattr(file, 'user.a', Buffer.from('1'));
+    await expect(changing.setxattr(file, 'security.capability', Buffer.from('1'))).rejects.toMatchObject({
+      code: 'ENOTSUP',
+    });
+    expect(() => changing.getxattr(file, 'security.capability')).toThrow(
+      expect.objectContaining({ code: 'ENOTSUP' }),
+    );
+  });
+
+  test('outdate listings, which can be taken again', async () => {
+    const { root } = changing;
+    changing.release((await make('a')).handle);
+    const handle = await changing.openDirectory(root, never);
+    expect(changing.isCurrent(handle)).toBe(true);
+    await changing.makeDirectory(root, 'd', 0o755, caller);
+    expect(changing.isCurrent(handle)).toBe(false);
+    expect(changing.entries(handle).length).toBe(1);
+    await changing.relist(handle, never);
+    expect([changing.isCurrent(handle), changing.entries(handle).length]).toEqual([true, 2]);
+    const inside = await changing.openDirectory(await changing.lookup(root, 'd', never), never);
+    await changing.rename(root, 'a', await changing.lookup(root, 'd', never), 'b', 'no-replace');
+    expect([changing.isCurrent(handle), changing.isCurrent(inside)]).toEqual([false, false]);
+    changing.releaseAll();
+    await expect(changing.relist(handle, never)).rejects.toMatchObject({ code: 'EBADF' });
+  });
 });

@@ -24,7 +24,9 @@ import type {
  * nothing behind them. Keeps content as one buffer per file, so files should stay below some hundred megabytes, but for
  * sparse ones, which cost what is written.
  */
-export function memoryTree(owner: Owner = { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 }): Tree & {
+export function memoryTree(
+  owner: Owner = { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 },
+): Tree & {
   readonly root: MemoryDirectory;
 } {
   return {
@@ -33,7 +35,11 @@ export function memoryTree(owner: Owner = { uid: process.getuid?.() ?? 0, gid: p
   };
 }
 
-let lastIno = 1;
+/** What the trees of this process were asked. */
+export const memoryCounts = { writes: 0, longestWriteBytes: 0, syncs: 0 };
+
+/** Inode numbers need more than 32 bits. */
+let lastIno = 2 ** 40;
 
 /** Attributes and extended attributes of anything. */
 abstract class MemoryNode {
@@ -91,7 +97,7 @@ abstract class MemoryNode {
   }
 }
 
-const CHUNK_BYTES = 1024 * 1024;
+const CHUNK_BYTES = 64 * 1024;
 
 export class MemoryFile extends MemoryNode implements FileNode {
   readonly kind = 'file';
@@ -102,8 +108,14 @@ export class MemoryFile extends MemoryNode implements FileNode {
 
   async open(): Promise<OpenFile> {
     const changes: OpenFileChanges = {
-      write: async (offset, data) => this.write(offset, data),
-      sync: async () => {},
+      write: async (offset, data) => {
+        memoryCounts.writes += 1;
+        memoryCounts.longestWriteBytes = Math.max(memoryCounts.longestWriteBytes, data.length);
+        this.write(offset, data);
+      },
+      sync: async () => {
+        memoryCounts.syncs += 1;
+      },
       allocate: async (offset, length, keepSize) => {
         if (!keepSize) this.size = Math.max(this.size, offset + length);
       },
@@ -195,7 +207,7 @@ export class MemoryDirectory extends MemoryNode implements DirectoryNode {
         this.add(name, new MemoryDirectory(directoryMode, directoryOwner)),
       makeSymlink: async (name, target, linkOwner) => this.add(name, new MemorySymlink(target, linkOwner)),
       link: async (name, node) => {
-        if (!(node instanceof MemoryFile)) throw new FsError('EPERM', name);
+        if (!(node instanceof MemoryFile)) throw new FsError('EXDEV', name);
         this.add(name, node);
         node.nlink += 1;
       },
@@ -212,7 +224,9 @@ export class MemoryDirectory extends MemoryNode implements DirectoryNode {
         this.#remove(name);
       },
       rename: async (name, to, toName, renameMode) => this.#rename(name, to, toName, renameMode),
-      sync: async () => {},
+      sync: async () => {
+        memoryCounts.syncs += 1;
+      },
     };
   }
 

@@ -1,6 +1,6 @@
 /** The part of fuse-native 2.2 that is used here; the package has no types of its own. */
 declare module 'fuse-native' {
-  type Reply = (error: number) => void;
+  export type Reply = (error: number) => void;
   type ReplyWith<T> = (error: number, value?: T) => void;
 
   export interface Stat {
@@ -39,20 +39,21 @@ declare module 'fuse-native' {
     readlink(path: string, reply: ReplyWith<string>): void;
     open(path: string, flags: number, reply: ReplyWith<number>): void;
     /** The reply is the number of bytes that were put into the buffer, or a negative errno. */
-    read(
-      path: string,
-      fh: number,
-      buffer: Buffer,
-      length: number,
-      position: number,
-      reply: (filledOrError: number) => void,
-    ): void;
+    read(path: string, fh: number, buffer: Buffer, length: number, position: number, reply: Reply): void;
     release(path: string, fh: number, reply: Reply): void;
+    /** As fuse-native.ts makes it of the package's own: the room may be of no bytes, and the reply is as that of `read`. */
+    getxattr(path: string, name: string, room: Buffer, reply: Reply): void;
+    listxattr(path: string, room: Buffer, reply: Reply): void;
+    /** The buffer is free with the reply, which is as that of `read`. */
+    write(path: string, fh: number, buffer: Buffer, length: number, position: number, reply: Reply): void;
+    fsync(path: string, dataOnly: number, fh: number, reply: Reply): void;
+    fsyncdir(path: string, dataOnly: number, fh: number, reply: Reply): void;
     setxattr(path: string, name: string, value: Buffer, position: number, flags: number, reply: Reply): void;
     removexattr(path: string, name: string, reply: Reply): void;
     chmod(path: string, mode: number, reply: Reply): void;
     chown(path: string, uid: number, gid: number, reply: Reply): void;
     truncate(path: string, size: number, reply: Reply): void;
+    /** Milliseconds; the second is the first once more, whatever was asked for. */
     utimens(path: string, atime: number, mtime: number, reply: Reply): void;
     mknod(path: string, mode: number, device: number, reply: Reply): void;
     mkdir(path: string, mode: number, reply: Reply): void;

@@ -23,6 +23,7 @@ export interface AttributeChanges {
   readonly mtime?: Timestamp | 'now';
 }
 
+/** What can be changed of any node. All of it goes on working for what is open after its last name was removed. */
 export interface NodeChanges {
   setAttributes(changes: AttributeChanges): Promise<void>;
   /**
@@ -51,13 +52,20 @@ export interface DirectoryChanges extends NodeChanges {
   makeDirectory(name: string, mode: number, owner: Owner): Promise<DirectoryNode>;
   /** @throws FsError EEXIST */
   makeSymlink(name: string, target: string, owner: Owner): Promise<SymlinkNode>;
-  /** Gives a file a further name. */
+  /**
+   * Gives a file a further name.
+   *
+   * @throws FsError EEXIST, EXDEV for a file that is not of this part of the tree
+   */
   link(name: string, node: FileNode): Promise<void>;
   /** @throws FsError EISDIR for a directory */
   unlink(name: string): Promise<void>;
   /** @throws FsError ENOTDIR, ENOTEMPTY */
   removeDirectory(name: string): Promise<void>;
-  /** @param to may be this directory */
+  /**
+   * @param to may be this directory
+   * @throws FsError ENOENT, EEXIST, EISDIR, ENOTDIR, ENOTEMPTY, EXDEV for a directory that is not of this part of the tree
+   */
   rename(name: string, to: DirectoryNode, toName: string, mode: RenameMode): Promise<void>;
   /** Puts the directory's entries on disk. */
   sync(): Promise<void>;

@@ -1,18 +1,16 @@
-import { messageOf, UserError } from '../../../errors.ts';
+import { UserError } from '../../../errors.ts';
+import { findMount, type MountEntry } from '../../mount-table.ts';
 import type { Node } from '../../tree/node.ts';
+import { detach } from '../../unmount.ts';
 import type { Connection } from './connection.ts';
 import type { Device } from './device.ts';
 import type { MountedKernel } from './kernel-transport.ts';
-import type { CommandResult } from './mount/command.ts';
-import type { MountedDevice } from './mount/mounted-device.ts';
-import { findMount, type MountEntry } from './mount/mountinfo.ts';
 import { deleteMessage, invalidateEntryMessage, invalidateInodeMessage } from './notifications.ts';
 import type { Receiver } from './receive/receiver.ts';
 
 /** What a mount is made of. */
 export interface KernelMountParts {
-  readonly mounted: MountedDevice;
-  /** What the system says of it; absent when we do not know where it is. */
+  /** What the system says of the mount; absent when we do not know where it is. */
   readonly place: MountEntry | undefined;
   readonly connection: Connection;
   readonly device: Device;
@@ -71,30 +69,30 @@ export class KernelMount implements MountedKernel {
   }
 
   async #unmount(): Promise<void> {
-    const { connection, mounted, receiver } = this.#parts;
+    const { connection, place, receiver } = this.#parts;
     // Whoever waits goes first: a mount with a waiting caller is busy.
     connection.end();
-    const detached = (await this.#isOnTop()) && (await detach(mounted, false)).done;
+    const detached =
+      place !== undefined && (await isOnTop(place)) && (await detach(place.mountpoint, false)).done;
     // Closing the device makes the kernel fail all further calls: of who uses the mount, and in mount namespaces that
     // have a copy of it. A dead mount can be taken off its place although it is in use.
     await receiver.stop();
-    if (!detached && (await this.#isOnTop())) {
-      const { done, message } = await detach(mounted, true);
-      if (!done && (await this.#isOnTop())) {
+    if (place !== undefined && !detached && (await isOnTop(place))) {
+      const { done, message } = await detach(place.mountpoint, true);
+      if (!done && (await isOnTop(place))) {
         throw new UserError(
-          `can't unmount ${mounted.mountpoint}: ${message}`,
-          `Try \`umount -l ${mounted.mountpoint}\`.`,
+          `can't unmount ${place.mountpoint}: ${message}`,
+          `Try \`umount -l ${place.mountpoint}\`.`,
         );
       }
     }
     await this.closed;
   }
+}
 
-  /** Whether what the unmount command would take off is this mount, and not one that came after it. */
-  async #isOnTop(): Promise<boolean> {
-    const { place } = this.#parts;
-    return place !== undefined && (await findMount(place.mountpoint))?.device === place.device;
-  }
+/** Whether what the unmount command would take off is this mount, and not one that came after it. */
+async function isOnTop(place: MountEntry): Promise<boolean> {
+  return (await findMount(place.mountpoint))?.device === place.device;
 }
 
 /** Cleans up when the device is closed: what still waits is cancelled, what is open is closed. */
@@ -102,13 +100,4 @@ async function settle(connection: Connection, receiver: Receiver): Promise<void>
   await receiver.ended;
   connection.end();
   connection.operations.releaseAll();
-}
-
-/** A command that can't be run has failed, and the device is closed all the same. */
-async function detach(mounted: MountedDevice, lazily: boolean): Promise<CommandResult> {
-  try {
-    return await mounted.detach(lazily);
-  } catch (error) {
-    return { done: false, message: messageOf(error) };
-  }
 }

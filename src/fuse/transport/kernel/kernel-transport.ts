@@ -2,7 +2,9 @@ import { closeSync } from 'node:fs';
 import { statfs } from 'node:fs/promises';
 import { messageOf, UserError } from '../../../errors.ts';
 import { MOUNT_COMMAND_TIMEOUT_MS } from '../../../limits.ts';
+import { findMount } from '../../mount-table.ts';
 import type { Operations } from '../../operations.ts';
+import { detach } from '../../unmount.ts';
 import type { MountedTransport, Transport, TransportOptions } from '../transport.ts';
 import { Connection } from './connection.ts';
 import { Device } from './device.ts';
@@ -10,7 +12,6 @@ import { dispatch } from './dispatcher.ts';
 import { KernelMount, type KernelMountParts } from './kernel-mount.ts';
 import { mountDevice } from './mount/mount.ts';
 import type { MountedDevice } from './mount/mounted-device.ts';
-import { findMount } from './mount/mountinfo.ts';
 import { raiseReadAhead } from './mount/read-ahead.ts';
 import { type Invalidation, wakeMessage } from './notifications.ts';
 import type { ReceiveMode, Receiver, ReceiverOptions } from './receive/receiver.ts';
@@ -66,7 +67,7 @@ export class KernelTransport implements Transport {
       onMessage: (message, length) => dispatch(connection, message, length),
       wake: () => wake(mounted, device, connection),
     });
-    const mount = new KernelMount({ mounted, place, connection, device, receiver });
+    const mount = new KernelMount({ place, connection, device, receiver });
     const timer = setTimeout(() => onInit(silent(mountpoint)), MOUNT_COMMAND_TIMEOUT_MS);
     try {
       await Promise.race([agreed, mount.closed.then(() => Promise.reject(endedEarly(mountpoint)))]);
@@ -89,7 +90,7 @@ export class KernelTransport implements Transport {
       return { place, receiver: startReceiver(this.#receive, options) };
     } catch (error) {
       closeSync(mounted.fd);
-      await mounted.detach(true);
+      if (mounted.mountpoint !== undefined) await detach(mounted.mountpoint, true);
       throw error;
     }
   }

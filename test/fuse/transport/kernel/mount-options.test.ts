@@ -5,7 +5,6 @@ import {
   fusermountArguments,
   mountArguments,
 } from '../../../../src/fuse/transport/kernel/mount/options.ts';
-import { parseMountinfo } from '../../../../src/fuse/transport/kernel/mount/mountinfo.ts';
 
 const owner = { uid: 1, gid: 2 };
 
@@ -44,19 +43,5 @@ describe('mount options', () => {
     expect(args).toContain(
       'nosuid,nodev,ro,allow_other,default_permissions,fd=3,rootmode=40000,user_id=1,group_id=2',
     );
-  });
-});
-
-describe('mountinfo', () => {
-  test('fields, optional fields and escapes', () => {
-    const text = [
-      '36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 shared:2 - ext3 /dev/root rw,errors=continue',
-      String.raw`42 27 0:39 / /tmp/a\040b\134c rw,nosuid - fuse.dtool-ecs a,b\134c rw,user_id=0`,
-      '',
-    ].join('\n');
-    expect(parseMountinfo(text)).toEqual([
-      { device: '98:0', mountpoint: '/mnt2', type: 'ext3' },
-      { device: '0:39', mountpoint: '/tmp/a b\\c', type: 'fuse.dtool-ecs' },
-    ]);
   });
 });

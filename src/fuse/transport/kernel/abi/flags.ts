@@ -20,6 +20,7 @@ export const InitFlag = {
   MAX_PAGES: 1 << 22,
   CACHE_SYMLINKS: 1 << 23,
   EXPLICIT_INVAL_DATA: 1 << 25,
+  HANDLE_KILLPRIV_V2: 1 << 28,
   INIT_EXT: 1 << 30,
 } as const;
 
@@ -35,3 +36,34 @@ export const FileType = { directory: 4, file: 8, symlink: 10 } as const;
 
 /** access(2) masks. */
 export const Access = { EXECUTE: 1, WRITE: 2, READ: 4 } as const;
+
+/** `fuse_setattr_in.valid`: the attributes to set. */
+export const SetattrFlag = {
+  MODE: 1 << 0,
+  UID: 1 << 1,
+  GID: 1 << 2,
+  SIZE: 1 << 3,
+  ATIME: 1 << 4,
+  MTIME: 1 << 5,
+  ATIME_NOW: 1 << 7,
+  MTIME_NOW: 1 << 8,
+  KILL_SUIDGID: 1 << 11,
+} as const;
+
+/** `fuse_open_in.open_flags` and `fuse_create_in.open_flags` */
+export const OpenInFlag = { KILL_SUIDGID: 1 << 0 } as const;
+
+/** `fuse_write_in.write_flags` */
+export const WriteFlag = { KILL_SUIDGID: 1 << 2 } as const;
+
+/** `fuse_fsync_in.fsync_flags` */
+export const FsyncFlag = { FDATASYNC: 1 << 0 } as const;
+
+/** Flags of renameat2(2). */
+export const RenameFlag = { NOREPLACE: 1 << 0, EXCHANGE: 1 << 1 } as const;
+
+/** Flags of setxattr(2). */
+export const XattrFlag = { CREATE: 1, REPLACE: 2 } as const;
+
+/** Modes of fallocate(2). */
+export const FallocateMode = { KEEP_SIZE: 1 } as const;

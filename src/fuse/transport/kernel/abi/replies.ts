@@ -57,8 +57,6 @@ export const EntryOut = struct({
 export const OpenOut = struct({ fh: 'u64', openFlags: 'u32', backingId: 'i32' });
 export const WriteOut = struct({ size: 'u32', padding: 4 });
 export const GetxattrOut = struct({ size: 'u32', padding: 4 });
-export const LseekOut = struct({ offset: 'u64' });
-export const CopyFileRangeOut = struct({ bytesCopied: 'u64' });
 
 export const StatfsOut = struct({
   blocks: 'u64',

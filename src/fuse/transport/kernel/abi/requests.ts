@@ -26,13 +26,6 @@ export const BatchForgetIn = struct({ count: 'u32', dummy: 4 });
 export const ForgetOne = struct({ nodeid: 'u64', nlookup: 'u64' });
 
 export const GetattrIn = struct({ getattrFlags: 'u32', dummy: 4, fh: 'u64' });
-export const StatxIn = struct({
-  getattrFlags: 'u32',
-  reserved: 4,
-  fh: 'u64',
-  sxFlags: 'u32',
-  sxMask: 'u32',
-});
 export const SetattrIn = struct({
   valid: 'u32',
   padding: 4,
@@ -87,18 +80,7 @@ export const FlushIn = struct({ fh: 'u64', unused: 4, padding: 4, lockOwner: 'u6
 export const FsyncIn = struct({ fh: 'u64', fsyncFlags: 'u32', padding: 4 });
 /** Of RELEASE and RELEASEDIR. */
 export const ReleaseIn = struct({ fh: 'u64', flags: 'u32', releaseFlags: 'u32', lockOwner: 'u64' });
-export const LseekIn = struct({ fh: 'u64', offset: 'u64', whence: 'u32', padding: 4 });
 export const FallocateIn = struct({ fh: 'u64', offset: 'u64', length: 'u64', mode: 'u32', padding: 4 });
-/** Of COPY_FILE_RANGE and COPY_FILE_RANGE_64. */
-export const CopyFileRangeIn = struct({
-  fhIn: 'u64',
-  offIn: 'u64',
-  nodeidOut: 'u64',
-  fhOut: 'u64',
-  offOut: 'u64',
-  len: 'u64',
-  flags: 'u64',
-});
 
 /** The short form: the long one is sent only to who asked for SETXATTR_EXT. */
 export const SetxattrIn = struct({ size: 'u32', flags: 'u32' });
@@ -106,7 +88,6 @@ export const SetxattrIn = struct({ size: 'u32', flags: 'u32' });
 export const GetxattrIn = struct({ size: 'u32', padding: 4 });
 
 export const InterruptIn = struct({ unique: 'u64' });
-export const SyncfsIn = struct({ padding: 8 });
 /** `fuse_notify_retrieve_in`: answers our RETRIEVE; it takes no reply. */
 export const NotifyReplyIn = struct({
   dummy1: 8,

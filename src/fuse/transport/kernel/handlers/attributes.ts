@@ -1,8 +1,9 @@
 import { FsError } from '../../../../errors.ts';
-import type { Attributes } from '../../../tree/node.ts';
-import { Access } from '../abi/flags.ts';
+import type { AttributeChanges } from '../../../tree/changes.ts';
+import type { Attributes, Timestamp } from '../../../tree/node.ts';
+import { Access, SetattrFlag } from '../abi/flags.ts';
 import { StatfsOut } from '../abi/replies.ts';
-import { AccessIn, GetattrIn } from '../abi/requests.ts';
+import { AccessIn, GetattrIn, SetattrIn } from '../abi/requests.ts';
 import { ATTR_OUT_BYTES, encodeAttrOut } from '../attributes.ts';
 import { NAME_MAX_BYTES } from '../../../../limits.ts';
 import { REPLY_BODY, replyBytes, replyView } from '../reply-buffer.ts';
@@ -10,6 +11,7 @@ import { BODY, type Request } from '../request.ts';
 import type { Handler } from './handler.ts';
 
 const ROOT_UID = 0;
+const PERMISSIONS = 0o7777;
 const STATFS_BLOCK_BYTES = 4096;
 
 /** GETATTR: stat(2), with or without a handle. */
@@ -17,6 +19,19 @@ export const getattr: Handler = {
   input: GetattrIn,
   handle(connection, request) {
     encodeAttrOut(replyView, REPLY_BODY, connection.node(request), connection);
+    request.reply(ATTR_OUT_BYTES);
+  },
+};
+
+/** SETATTR: chmod(2), chown(2), truncate(2) and utimensat(2), in any combination. The reply is as of GETATTR. */
+export const setattr: Handler = {
+  input: SetattrIn,
+  async handle(connection, request) {
+    const node = connection.node(request);
+    const fields = request.fields(SetattrIn);
+    const dropPrivileges = (fields.valid & SetattrFlag.KILL_SUIDGID) !== 0;
+    await connection.operations.setAttributes(node, attributeChanges(fields), dropPrivileges);
+    encodeAttrOut(replyView, REPLY_BODY, node, connection);
     request.reply(ATTR_OUT_BYTES);
   },
 };
@@ -36,9 +51,9 @@ export const access: Handler = {
   input: AccessIn,
   handle(connection, request) {
     const mask = AccessIn.get.mask(request.view, BODY);
-    const attributes = connection.node(request).attributes();
-    if ((mask & Access.WRITE) !== 0) connection.operations.change();
-    if (!permits(attributes, request, mask)) throw new FsError('EACCES', 'the mode forbids it');
+    const node = connection.node(request);
+    if ((mask & Access.WRITE) !== 0) connection.operations.requireChangeable(node);
+    if (!permits(node.attributes(), request, mask)) throw new FsError('EACCES', 'the mode forbids it');
     request.reply();
   },
 };
@@ -56,6 +71,26 @@ export const statfs: Handler = {
     request.reply(StatfsOut.size);
   },
 };
+
+function attributeChanges(fields: ReturnType<typeof SetattrIn.decode>): AttributeChanges {
+  const has = (flag: number): boolean => (fields.valid & flag) !== 0;
+  return {
+    ...(has(SetattrFlag.MODE) && { mode: fields.mode & PERMISSIONS }),
+    ...(has(SetattrFlag.UID) && { uid: fields.uid }),
+    ...(has(SetattrFlag.GID) && { gid: fields.gid }),
+    ...(has(SetattrFlag.SIZE) && { size: fields.size }),
+    ...(has(SetattrFlag.ATIME) && {
+      atime: time(fields.atime, fields.atimensec, has(SetattrFlag.ATIME_NOW)),
+    }),
+    ...(has(SetattrFlag.MTIME) && {
+      mtime: time(fields.mtime, fields.mtimensec, has(SetattrFlag.MTIME_NOW)),
+    }),
+  };
+}
+
+function time(seconds: number, nanoseconds: number, isNow: boolean): Timestamp | 'now' {
+  return isNow ? 'now' : { seconds, nanoseconds };
+}
 
 /** Whether the caller may, as far as its user and its main group tell: the kernel says nothing of its other groups. */
 function permits(attributes: Attributes, caller: Pick<Request, 'uid' | 'gid'>, mask: number): boolean {

@@ -1,97 +1,148 @@
-import {
-  CopyFileRangeIn,
-  CreateIn,
-  FallocateIn,
-  LinkIn,
-  MkdirIn,
-  MknodIn,
-  Rename2In,
-  RenameIn,
-  SetattrIn,
-  SetxattrIn,
-  WriteIn,
-} from '../abi/requests.ts';
+import { FsError } from '../../../../errors.ts';
+import type { Owner, RenameMode } from '../../../tree/changes.ts';
+import { RenameFlag } from '../abi/flags.ts';
+import { OpenOut } from '../abi/replies.ts';
+import { CreateIn, LinkIn, MkdirIn, MknodIn, Rename2In, RenameIn } from '../abi/requests.ts';
+import { ENTRY_OUT_BYTES, encodeEntryOut } from '../attributes.ts';
+import type { Connection } from '../connection.ts';
+import { REPLY_BODY, replyView } from '../reply-buffer.ts';
 import type { Request } from '../request.ts';
+import { encodeOpenOut, openFlags } from './files.ts';
 import type { Handler } from './handler.ts';
+import { replyEntry } from './names.ts';
 
-/** The opcodes of requests that change something. */
-export type ChangeName = keyof typeof decodeChange;
+/*
+ * Changes to the entries of directories. None of these can be interrupted: a caller that is told EINTR would not know
+ * that the change was made, and neither would the kernel, which keeps what it knew before.
+ */
 
-/** What each change asks for, in the words of the ABI; `node` is the number of the node that the request names. */
-export const decodeChange = {
-  SETATTR: (request: Request) => ({ node: request.nodeId, ...request.fields(SetattrIn) }),
-  SYMLINK: (request: Request) => {
-    const [name = '', target = ''] = request.strings(undefined, 2);
-    request.names(undefined);
-    return { parent: request.nodeId, name, target };
-  },
-  MKNOD: (request: Request) => ({ ...named(request, MknodIn), ...request.fields(MknodIn) }),
-  MKDIR: (request: Request) => ({ ...named(request, MkdirIn), ...request.fields(MkdirIn) }),
-  UNLINK: (request: Request) => named(request, undefined),
-  RMDIR: (request: Request) => named(request, undefined),
-  RENAME: (request: Request) => ({ ...renamed(request, RenameIn), ...request.fields(RenameIn), flags: 0 }),
-  RENAME2: (request: Request) => ({ ...renamed(request, Rename2In), ...request.fields(Rename2In) }),
-  LINK: (request: Request) => ({ ...named(request, LinkIn), ...request.fields(LinkIn) }),
-  CREATE: (request: Request) => ({ ...named(request, CreateIn), ...request.fields(CreateIn) }),
-  TMPFILE: (request: Request) => ({ parent: request.nodeId, ...request.fields(CreateIn) }),
-  /** `data` is shared with the message: it must be used before the handler first awaits. */
-  WRITE: (request: Request) => {
-    const fields = request.fields(WriteIn);
-    return { node: request.nodeId, ...fields, data: request.data(WriteIn.size, fields.size) };
-  },
-  FALLOCATE: (request: Request) => ({ node: request.nodeId, ...request.fields(FallocateIn) }),
-  COPY_FILE_RANGE: (request: Request) => ({ node: request.nodeId, ...request.fields(CopyFileRangeIn) }),
-  COPY_FILE_RANGE_64: (request: Request) => ({ node: request.nodeId, ...request.fields(CopyFileRangeIn) }),
-  /** `value` is shared with the message. */
-  SETXATTR: (request: Request) => {
-    const { size, flags } = request.fields(SetxattrIn);
-    const [name = ''] = request.strings(SetxattrIn, 1);
-    const value = request.data(SetxattrIn.size + Buffer.byteLength(name) + 1, size);
-    return { node: request.nodeId, name, flags, value };
-  },
-  REMOVEXATTR: (request: Request) => {
-    const [name = ''] = request.strings(undefined, 1);
-    return { node: request.nodeId, name };
+/** CREATE: open(2) with O_CREAT of what the kernel does not know. The reply is as of LOOKUP and OPEN together. */
+export const create: Handler = {
+  input: CreateIn,
+  async handle(connection, request) {
+    const { inodes, operations } = connection;
+    const parent = connection.node(request);
+    const { flags, mode } = request.fields(CreateIn);
+    const [name = ''] = request.names(CreateIn);
+    const { node, handle } = await operations.create(parent, name, flags, mode, ownerOf(request));
+    const id = inodes.remember(node);
+    encodeEntryOut(replyView, REPLY_BODY, parent, node, id, connection);
+    encodeOpenOut(REPLY_BODY + ENTRY_OUT_BYTES, handle, openFlags(node));
+    if (request.reply(ENTRY_OUT_BYTES + OpenOut.size)) return;
+    inodes.forget(id, 1);
+    operations.release(handle);
   },
 };
 
-/** The structure after the header of each; absent where a name follows at once. */
-const INPUT: Readonly<Partial<Record<ChangeName, { readonly size: number }>>> = {
-  SETATTR: SetattrIn,
-  MKNOD: MknodIn,
-  MKDIR: MkdirIn,
-  RENAME: RenameIn,
-  RENAME2: Rename2In,
-  LINK: LinkIn,
-  CREATE: CreateIn,
-  TMPFILE: CreateIn,
-  WRITE: WriteIn,
-  FALLOCATE: FallocateIn,
-  COPY_FILE_RANGE: CopyFileRangeIn,
-  COPY_FILE_RANGE_64: CopyFileRangeIn,
-  SETXATTR: SetxattrIn,
+/** MKNOD: for regular files; the kernel needs it where somebody calls mknod(2). */
+export const mknod: Handler = {
+  input: MknodIn,
+  async handle(connection, request) {
+    const parent = connection.node(request);
+    const { mode } = request.fields(MknodIn);
+    const [name = ''] = request.names(MknodIn);
+    const node = await connection.operations.makeFile(parent, name, mode, ownerOf(request));
+    replyEntry(connection, request, parent, node);
+  },
 };
 
-/** A request that would change what can't be changed: nonsense is refused as such, the rest by the tree. */
-export function refuseChange(name: ChangeName): Handler {
-  const input = INPUT[name];
-  return {
-    ...(input && { input }),
-    handle(connection, request) {
-      decodeChange[name](request);
-      connection.operations.change();
-    },
-  };
+/** MKDIR */
+export const mkdir: Handler = {
+  input: MkdirIn,
+  async handle(connection, request) {
+    const parent = connection.node(request);
+    const { mode } = request.fields(MkdirIn);
+    const [name = ''] = request.names(MkdirIn);
+    const node = await connection.operations.makeDirectory(parent, name, mode, ownerOf(request));
+    replyEntry(connection, request, parent, node);
+  },
+};
+
+/** SYMLINK: the name, then the target. */
+export const symlink: Handler = {
+  async handle(connection, request) {
+    const parent = connection.node(request);
+    const [name = ''] = request.names(undefined);
+    const [, target = ''] = request.strings(undefined, 2);
+    const node = await connection.operations.makeSymlink(parent, name, target, ownerOf(request));
+    replyEntry(connection, request, parent, node);
+  },
+};
+
+/** LINK: the reply is one more reference to a node that the kernel knows, so that it sees the new count of names. */
+export const link: Handler = {
+  input: LinkIn,
+  async handle(connection, request) {
+    const parent = connection.node(request);
+    const [name = ''] = request.names(LinkIn);
+    const node = connection.inodes.node(request.fields(LinkIn).oldnodeid);
+    await connection.operations.link(node, parent, name);
+    replyEntry(connection, request, parent, node);
+  },
+};
+
+/** UNLINK: what is open goes on working, as the kernel holds references to it. */
+export const unlink: Handler = {
+  async handle(connection, request) {
+    const [name = ''] = request.names(undefined);
+    await connection.operations.unlink(connection.node(request), name);
+    request.reply();
+  },
+};
+
+/** RMDIR */
+export const rmdir: Handler = {
+  async handle(connection, request) {
+    const [name = ''] = request.names(undefined);
+    await connection.operations.removeDirectory(connection.node(request), name);
+    request.reply();
+  },
+};
+
+/** RENAME: the kernel moves what it knows by itself, so nodes keep their numbers. */
+export const rename: Handler = {
+  input: RenameIn,
+  async handle(connection, request) {
+    const { newdir } = request.fields(RenameIn);
+    await renameIn(connection, request, request.names(RenameIn, 2), newdir, 'replace');
+  },
+};
+
+/** RENAME2: the same with flags of renameat2(2). */
+export const rename2: Handler = {
+  input: Rename2In,
+  async handle(connection, request) {
+    const { newdir, flags } = request.fields(Rename2In);
+    await renameIn(connection, request, request.names(Rename2In, 2), newdir, renameMode(flags));
+  },
+};
+
+async function renameIn(
+  connection: Connection,
+  request: Request,
+  [from = '', to = '']: readonly string[],
+  newdir: number,
+  mode: RenameMode,
+): Promise<void> {
+  const target = connection.inodes.node(newdir);
+  await connection.operations.rename(connection.node(request), from, target, to, mode);
+  request.reply();
 }
 
-type Input = { readonly size: number } | undefined;
-
-function named(request: Request, input: Input): { parent: number; name: string } {
-  const [name = ''] = request.names(input);
-  return { parent: request.nodeId, name };
+/** Whiteouts are for union file systems: devices, of which there are none here. */
+function renameMode(flags: number): RenameMode {
+  switch (flags) {
+    case 0:
+      return 'replace';
+    case RenameFlag.NOREPLACE:
+      return 'no-replace';
+    case RenameFlag.EXCHANGE:
+      return 'exchange';
+    default:
+      throw new FsError('EINVAL', `flags of rename that can not be: ${flags}`);
+  }
 }
 
-function renamed(request: Request, input: Input): { parent: number; from: string; to: string } {
-  const [from = '', to = ''] = request.names(input, 2);
-  return { parent: request.nodeId, from, to };
+function ownerOf({ uid, gid }: Request): Owner {
+  return { uid, gid };
 }

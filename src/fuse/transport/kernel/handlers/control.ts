@@ -2,7 +2,7 @@ import { UserError } from '../../../../errors.ts';
 import { KERNEL_BACKGROUND_REQUESTS_MAX, KERNEL_REQUEST_MAX_BYTES } from '../../../../limits.ts';
 import { InitFlag, PROTOCOL } from '../abi/flags.ts';
 import { InitOut } from '../abi/replies.ts';
-import { InitIn, InterruptIn, NotifyReplyIn, SyncfsIn } from '../abi/requests.ts';
+import { InitIn, InterruptIn, NotifyReplyIn } from '../abi/requests.ts';
 import { REPLY_BODY, replyBytes, replyView } from '../reply-buffer.ts';
 import { BODY } from '../request.ts';
 import { errnoOfCode } from '../../../errno.ts';
@@ -13,7 +13,13 @@ const PAGE_BYTES = 4096;
 /** At this part of the background requests in use the kernel takes the mount for congested; libfuse's figure. */
 const CONGESTION = 0.75;
 
-/** Not ASYNC_DIO: it lets O_DIRECT readers wait where no signal reaches them, SIGKILL included. */
+/**
+ * HANDLE_KILLPRIV_V2: we take set-user-id away where the kernel says so; without it the kernel asks for the attribute
+ * `security.capability` before every write.
+ *
+ * Not ASYNC_DIO: it lets O_DIRECT readers wait where no signal reaches them, SIGKILL included. Not DONT_MASK: modes come
+ * with the caller's umask applied. Not WRITEBACK_CACHE: a write that was answered is one that was done.
+ */
 const WANTED =
   InitFlag.ASYNC_READ |
   InitFlag.ATOMIC_O_TRUNC |
@@ -24,6 +30,7 @@ const WANTED =
   InitFlag.MAX_PAGES |
   InitFlag.CACHE_SYMLINKS |
   InitFlag.EXPLICIT_INVAL_DATA |
+  InitFlag.HANDLE_KILLPRIV_V2 |
   InitFlag.INIT_EXT;
 
 /** INIT: the first request. The older of both versions is spoken, with what both sides know of what we want. */
@@ -75,14 +82,6 @@ export const notifyReply: Handler = { input: NotifyReplyIn, silent: true, handle
 
 /** DESTROY: the last request, which only some mounts get. */
 export const destroy: Handler = {
-  handle(_connection, request) {
-    request.reply();
-  },
-};
-
-/** SYNCFS: everything is where it belongs. */
-export const syncfs: Handler = {
-  input: SyncfsIn,
   handle(_connection, request) {
     request.reply();
   },

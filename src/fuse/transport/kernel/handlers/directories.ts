@@ -15,69 +15,100 @@ const DOTS = ['.', '..'];
 /** Inode number of `..`, which nodes do not know; libfuse says the same. */
 const UNKNOWN_INO = 0xffffffff;
 
-/** OPENDIR: the entries are taken now. The kernel may keep a short listing of what is frozen. */
+/**
+ * OPENDIR: the entries are taken now. The kernel may keep a short listing of what is frozen; of what changes it would
+ * take an old listing, read late, for the present one.
+ */
 export const opendir: Handler = {
   input: OpenIn,
   async handle(connection, request) {
+    const { operations } = connection;
     const node = connection.node(request);
-    const handle = await connection.operations.openDirectory(node, request.signal);
+    const handle = await operations.openDirectory(node, request.signal);
     const keep =
       node.lifetime === 'forever' &&
-      connection.operations.entries(handle).length <= KERNEL_CACHED_LISTING_ENTRIES_MAX;
-    replyOpen(connection, request, handle, keep ? OpenFlag.KEEP_CACHE | OpenFlag.CACHE_DIR : 0);
+      node.changes === undefined &&
+      operations.entries(handle).length <= KERNEL_CACHED_LISTING_ENTRIES_MAX;
+    const flags = keep ? OpenFlag.KEEP_CACHE | OpenFlag.CACHE_DIR : 0;
+    if (!replyOpen(request, handle, flags)) operations.release(handle);
   },
 };
 
 /** READDIR: names, inode numbers and types. */
-export const readdir: Handler = {
-  input: ReadIn,
-  handle(connection, request) {
-    let at = REPLY_BODY;
-    eachEntry(connection, request, (name, node, ino, position, end) => {
-      const next = encodeDirent(at, end, name, node, ino, position);
-      at = next ?? at;
-      return next !== undefined;
-    });
-    request.reply(at - REPLY_BODY);
-  },
-};
+export const readdir: Handler = listing((connection, request, range) => {
+  let at = REPLY_BODY;
+  eachEntry(connection, request, range, (name, node, ino, position, end) => {
+    const next = encodeDirent(at, end, name, node, ino, position);
+    at = next ?? at;
+    return next !== undefined;
+  });
+  request.reply(at - REPLY_BODY);
+});
 
-/** READDIRPLUS: the same with attributes, and with each entry except `.` and `..` a reference as of LOOKUP. */
-export const readdirplus: Handler = {
-  input: ReadIn,
-  handle(connection, request) {
-    const { inodes } = connection;
-    const parent = connection.node(request);
-    const remembered: number[] = [];
-    let at = REPLY_BODY;
-    eachEntry(connection, request, (name, node, ino, position, end) => {
-      const next = encodeDirent(at + ENTRY_OUT_BYTES, end, name, node, ino, position);
-      if (next === undefined) return false;
-      if (position < DOTS.length) {
-        replyBytes.fill(0, at, at + ENTRY_OUT_BYTES);
-      } else {
-        const id = inodes.remember(node);
-        remembered.push(id);
-        encodeEntryOut(replyView, at, parent, node, id, connection);
-      }
-      at = next;
-      return true;
-    });
-    if (!request.reply(at - REPLY_BODY)) for (const id of remembered) inodes.forget(id, 1);
-  },
-};
+/**
+ * READDIRPLUS: the same with attributes, and with each entry except `.` and `..` a reference as of LOOKUP. What the
+ * kernel is told here it believes: of a listing that changes have overtaken it gets the names alone.
+ */
+export const readdirplus: Handler = listing((connection, request, range) => {
+  const { inodes } = connection;
+  const parent = connection.node(request);
+  const current = connection.operations.isCurrent(range.handle);
+  const remembered: number[] = [];
+  let at = REPLY_BODY;
+  eachEntry(connection, request, range, (name, node, ino, position, end) => {
+    const next = encodeDirent(at + ENTRY_OUT_BYTES, end, name, node, ino, position);
+    if (next === undefined) return false;
+    if (position < DOTS.length || !current) {
+      replyBytes.fill(0, at, at + ENTRY_OUT_BYTES);
+    } else {
+      const id = inodes.remember(node);
+      remembered.push(id);
+      encodeEntryOut(replyView, at, parent, node, id, connection);
+    }
+    at = next;
+    return true;
+  });
+  if (!request.reply(at - REPLY_BODY)) for (const id of remembered) inodes.forget(id, 1);
+});
+
+/** The part of a listing that is asked for. */
+interface Range {
+  readonly handle: number;
+  /** Position of the first entry. */
+  readonly offset: number;
+  /** Room for entries in bytes. */
+  readonly size: number;
+}
+
+/** A listing is read in parts; one that begins again, as rewinddir(3) does, has what has changed meanwhile. */
+function listing(reply: (connection: Connection, request: Request, range: Range) => void): Handler {
+  return {
+    input: ReadIn,
+    handle(connection, request) {
+      const { operations } = connection;
+      const { view } = request;
+      const range = {
+        handle: ReadIn.get.fh(view, BODY),
+        offset: ReadIn.get.offset(view, BODY),
+        size: ReadIn.get.size(view, BODY),
+      };
+      if (range.offset > 0 || operations.isCurrent(range.handle)) return reply(connection, request, range);
+      return operations.relist(range.handle, request.signal).then(() => reply(connection, request, range));
+    },
+  };
+}
 
 /** Calls `visit` with the entries from the offset that is asked for on, until it returns false. */
 function eachEntry(
   connection: Connection,
   request: Request,
+  { handle, offset, size }: Range,
   visit: (name: string, node: Node, ino: number, position: number, end: number) => boolean,
 ): void {
-  const { view } = request;
   const directory = connection.node(request);
-  const entries = connection.operations.entries(ReadIn.get.fh(view, BODY));
-  const end = REPLY_BODY + Math.min(ReadIn.get.size(view, BODY), REPLY_BODY_MAX_BYTES);
-  for (let position = ReadIn.get.offset(view, BODY); position < entries.length + DOTS.length; position++) {
+  const entries = connection.operations.entries(handle);
+  const end = REPLY_BODY + Math.min(size, REPLY_BODY_MAX_BYTES);
+  for (let position = offset; position < entries.length + DOTS.length; position++) {
     const dot = DOTS[position];
     if (dot !== undefined) {
       const ino = position === 0 ? directory.attributes().ino : UNKNOWN_INO;

@@ -1,9 +1,9 @@
 import { FsError } from '../../../../errors.ts';
 import { KERNEL_REQUEST_MAX_BYTES } from '../../../../limits.ts';
-import { OpenFlag } from '../abi/flags.ts';
-import { OpenOut } from '../abi/replies.ts';
-import { FlushIn, FsyncIn, OpenIn, ReadIn, ReleaseIn } from '../abi/requests.ts';
-import type { Connection } from '../connection.ts';
+import type { Node } from '../../../tree/node.ts';
+import { FallocateMode, FsyncFlag, OpenFlag, OpenInFlag, WriteFlag } from '../abi/flags.ts';
+import { OpenOut, WriteOut } from '../abi/replies.ts';
+import { FallocateIn, FlushIn, FsyncIn, OpenIn, ReadIn, ReleaseIn, WriteIn } from '../abi/requests.ts';
 import { REPLY_BODY, replyView } from '../reply-buffer.ts';
 import { BODY, type Request } from '../request.ts';
 import type { Handler } from './handler.ts';
@@ -13,11 +13,10 @@ export const open: Handler = {
   input: OpenIn,
   async handle(connection, request) {
     const node = connection.node(request);
-    const flags = OpenIn.get.flags(request.view, BODY);
-    const handle = await connection.operations.open(node, flags, request.signal);
-    // A file that can't be written has nothing to flush when it is closed.
-    const keep = node.lifetime === 'forever' ? OpenFlag.KEEP_CACHE : 0;
-    replyOpen(connection, request, handle, OpenFlag.NOFLUSH | keep);
+    const { flags, openFlags: how } = request.fields(OpenIn);
+    const dropPrivileges = (how & OpenInFlag.KILL_SUIDGID) !== 0;
+    const handle = await connection.operations.open(node, flags, request.signal, dropPrivileges);
+    if (!replyOpen(request, handle, openFlags(node))) connection.operations.release(handle);
   },
 };
 
@@ -34,7 +33,36 @@ export const read: Handler = {
   },
 };
 
-/** FLUSH: close(2) of one descriptor. Not asked of files opened with NOFLUSH by kernels that know it (5.16). */
+/** WRITE: the data is what the message holds, and has been taken over when the handler first waits. */
+export const write: Handler = {
+  input: WriteIn,
+  async handle({ operations }, request) {
+    const { fh, offset, size, writeFlags } = request.fields(WriteIn);
+    const data = request.data(WriteIn.size, size);
+    await operations.write(fh, offset, data, (writeFlags & WriteFlag.KILL_SUIDGID) !== 0);
+    WriteOut.set.size(replyView, REPLY_BODY, size);
+    replyView.setUint32(REPLY_BODY + WriteOut.at.padding, 0);
+    request.reply(WriteOut.size);
+  },
+};
+
+/** FALLOCATE: reserving space. Punching holes and the like are left to who can do without. */
+export const fallocate: Handler = {
+  input: FallocateIn,
+  async handle({ operations }, request) {
+    const { fh, offset, length, mode } = request.fields(FallocateIn);
+    if ((mode & ~FallocateMode.KEEP_SIZE) !== 0) {
+      throw new FsError('ENOTSUP', 'space can be reserved and nothing else');
+    }
+    await operations.allocate(fh, offset, length, (mode & FallocateMode.KEEP_SIZE) !== 0);
+    request.reply();
+  },
+};
+
+/**
+ * FLUSH: close(2) of one descriptor. Every write was done when it was answered, so nothing is left to do; but only when
+ * it is asked does the kernel first write what a mapping has changed.
+ */
 export const flush: Handler = {
   input: FlushIn,
   handle(_connection, request) {
@@ -51,18 +79,45 @@ export const release: Handler = {
   },
 };
 
-/** FSYNC and FSYNCDIR: what is frozen is as durable as it gets. */
+/** FSYNC: fsync(2) and fdatasync(2). */
 export const fsync: Handler = {
   input: FsyncIn,
-  handle(_connection, request) {
+  async handle({ operations }, request) {
+    const { fh, fsyncFlags } = request.fields(FsyncIn);
+    await operations.syncFile(fh, (fsyncFlags & FsyncFlag.FDATASYNC) !== 0);
     request.reply();
   },
 };
 
-/** Hands a new handle over; if the kernel does not take it, nobody will release it but us. */
-export function replyOpen(connection: Connection, request: Request, handle: number, flags: number): void {
-  OpenOut.set.fh(replyView, REPLY_BODY, handle);
-  OpenOut.set.openFlags(replyView, REPLY_BODY, flags);
-  OpenOut.set.backingId(replyView, REPLY_BODY, 0);
-  if (!request.reply(OpenOut.size)) connection.operations.release(handle);
+/** FSYNCDIR: the same for a directory. */
+export const fsyncdir: Handler = {
+  input: FsyncIn,
+  async handle(connection, request) {
+    await connection.operations.syncDirectory(connection.node(request));
+    request.reply();
+  },
+};
+
+/**
+ * What the kernel may do with an open file. Pages stay when nobody but itself changes what is in them. A file that can't
+ * be written has nothing to flush when it is closed (kernels from 5.16 on then don't ask).
+ */
+export function openFlags(node: Node): number {
+  return (
+    (node.lifetime === 'forever' ? OpenFlag.KEEP_CACHE : 0) |
+    (node.changes === undefined ? OpenFlag.NOFLUSH : 0)
+  );
+}
+
+/** Writes `fuse_open_out` at `base`. */
+export function encodeOpenOut(base: number, handle: number, flags: number): void {
+  OpenOut.set.fh(replyView, base, handle);
+  OpenOut.set.openFlags(replyView, base, flags);
+  OpenOut.set.backingId(replyView, base, 0);
+}
+
+/** Hands a new handle over; if the kernel does not take it, nobody will release it but the caller. */
+export function replyOpen(request: Request, handle: number, flags: number): boolean {
+  encodeOpenOut(REPLY_BODY, handle, flags);
+  return request.reply(OpenOut.size);
 }

@@ -2,6 +2,7 @@ import { FsError } from '../../../../errors.ts';
 import type { Node } from '../../../tree/node.ts';
 import { ENTRY_OUT_BYTES, encodeEntryOut, encodeNegativeEntryOut } from '../attributes.ts';
 import { BatchForgetIn, ForgetIn, ForgetOne } from '../abi/requests.ts';
+import type { Connection } from '../connection.ts';
 import { negativeSeconds } from '../lifetimes.ts';
 import { REPLY_BODY, replyView } from '../reply-buffer.ts';
 import { BODY, type Request } from '../request.ts';
@@ -10,7 +11,7 @@ import type { Handler } from './handler.ts';
 /** LOOKUP: a name in a directory. The reply is a reference that FORGET takes back. */
 export const lookup: Handler = {
   async handle(connection, request) {
-    const { inodes, operations } = connection;
+    const { operations } = connection;
     const parent = connection.node(request);
     let node: Node;
     try {
@@ -22,11 +23,16 @@ export const lookup: Handler = {
       request.reply(ENTRY_OUT_BYTES);
       return;
     }
-    const id = inodes.remember(node);
-    encodeEntryOut(replyView, REPLY_BODY, parent, node, id, connection);
-    if (!request.reply(ENTRY_OUT_BYTES)) inodes.forget(id, 1);
+    replyEntry(connection, request, parent, node);
   },
 };
+
+/** Replies with a node under a name, which is a reference that FORGET takes back. */
+export function replyEntry(connection: Connection, request: Request, parent: Node, node: Node): void {
+  const id = connection.inodes.remember(node);
+  encodeEntryOut(replyView, REPLY_BODY, parent, node, id, connection);
+  if (!request.reply(ENTRY_OUT_BYTES)) connection.inodes.forget(id, 1);
+}
 
 /** FORGET: the kernel gives references back. */
 export const forget: Handler = {

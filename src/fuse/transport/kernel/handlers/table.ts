@@ -1,14 +1,14 @@
 import { Opcode, type OpcodeName } from '../abi/opcodes.ts';
-import { access, getattr, readlink, statfs } from './attributes.ts';
-import { refuseChange } from './changes.ts';
-import { destroy, init, interrupt, notImplemented, notifyReply, syncfs } from './control.ts';
+import { access, getattr, readlink, setattr, statfs } from './attributes.ts';
+import { create, link, mkdir, mknod, rename, rename2, rmdir, symlink, unlink } from './changes.ts';
+import { destroy, init, interrupt, notImplemented, notifyReply } from './control.ts';
 import { opendir, readdir, readdirplus } from './directories.ts';
-import { flush, fsync, open, read, release } from './files.ts';
+import { fallocate, flush, fsync, fsyncdir, open, read, release, write } from './files.ts';
 import type { Handler } from './handler.ts';
 import { batchForget, forget, lookup } from './names.ts';
-import { getxattr, listxattr } from './xattrs.ts';
+import { getxattr, listxattr, removexattr, setxattr } from './xattrs.ts';
 
-/** How every request is served. To support a change is to put its handler here. */
+/** How every request is served. */
 const HANDLERS: Readonly<Record<OpcodeName, Handler>> = {
   LOOKUP: lookup,
   FORGET: forget,
@@ -26,38 +26,41 @@ const HANDLERS: Readonly<Record<OpcodeName, Handler>> = {
   READDIR: readdir,
   READDIRPLUS: readdirplus,
   RELEASEDIR: release,
-  FSYNCDIR: fsync,
+  FSYNCDIR: fsyncdir,
   GETXATTR: getxattr,
   LISTXATTR: listxattr,
   INIT: init,
   INTERRUPT: interrupt,
   NOTIFY_REPLY: notifyReply,
-  SYNCFS: syncfs,
   DESTROY: destroy,
 
-  SETATTR: refuseChange('SETATTR'),
-  SYMLINK: refuseChange('SYMLINK'),
-  MKNOD: refuseChange('MKNOD'),
-  MKDIR: refuseChange('MKDIR'),
-  UNLINK: refuseChange('UNLINK'),
-  RMDIR: refuseChange('RMDIR'),
-  RENAME: refuseChange('RENAME'),
-  RENAME2: refuseChange('RENAME2'),
-  LINK: refuseChange('LINK'),
-  CREATE: refuseChange('CREATE'),
-  TMPFILE: refuseChange('TMPFILE'),
-  WRITE: refuseChange('WRITE'),
-  FALLOCATE: refuseChange('FALLOCATE'),
-  COPY_FILE_RANGE: refuseChange('COPY_FILE_RANGE'),
-  COPY_FILE_RANGE_64: refuseChange('COPY_FILE_RANGE_64'),
-  SETXATTR: refuseChange('SETXATTR'),
-  REMOVEXATTR: refuseChange('REMOVEXATTR'),
+  SETATTR: setattr,
+  SYMLINK: symlink,
+  MKNOD: mknod,
+  MKDIR: mkdir,
+  UNLINK: unlink,
+  RMDIR: rmdir,
+  RENAME: rename,
+  RENAME2: rename2,
+  LINK: link,
+  CREATE: create,
+  WRITE: write,
+  FALLOCATE: fallocate,
+  SETXATTR: setxattr,
+  REMOVEXATTR: removexattr,
 
   // From here on ENOSYS is the best answer. Unless said otherwise the kernel never asks again.
   /** It then answers statx(2) from GETATTR and its cache; we have no birth time, which is all that STATX would add. */
   STATX: notImplemented,
-  /** It then takes a file for one piece of data without holes, which is what objects are. */
+  /** It then takes a file for one piece of data without holes, which is always a right answer. */
   LSEEK: notImplemented,
+  /** It then reads and writes through its own cache, as it does between file systems. */
+  COPY_FILE_RANGE: notImplemented,
+  COPY_FILE_RANGE_64: notImplemented,
+  /** It then says EOPNOTSUPP, and programs make a file with a name and remove that. */
+  TMPFILE: notImplemented,
+  /** Only asked of virtiofs; elsewhere the kernel leaves sync(2) to who calls fsync(2). */
+  SYNCFS: notImplemented,
   /** It then says ENOTTY, every time: we have no ioctls. */
   IOCTL: notImplemented,
   /** It then takes files for always ready, as regular files are. */

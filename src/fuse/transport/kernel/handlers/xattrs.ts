@@ -1,6 +1,7 @@
 import { FsError } from '../../../../errors.ts';
+import { XattrFlag } from '../abi/flags.ts';
 import { GetxattrOut } from '../abi/replies.ts';
-import { GetxattrIn } from '../abi/requests.ts';
+import { GetxattrIn, SetxattrIn } from '../abi/requests.ts';
 import { REPLY_BODY, replyView } from '../reply-buffer.ts';
 import { BODY, type Request } from '../request.ts';
 import type { Handler } from './handler.ts';
@@ -10,12 +11,7 @@ export const getxattr: Handler = {
   input: GetxattrIn,
   handle(connection, request) {
     const [name = ''] = request.strings(GetxattrIn, 1);
-    const node = connection.node(request);
-    // ls -l asks for ACLs and security labels; told "not supported" it asks once and not for every file.
-    if (!name.startsWith('user.') && node.xattrs?.has(name) !== true) {
-      throw new FsError('ENOTSUP', `no extended attributes like ${name} here`);
-    }
-    replyValue(request, connection.operations.getxattr(node, name));
+    replyValue(request, connection.operations.getxattr(connection.node(request), name));
   },
 };
 
@@ -25,6 +21,30 @@ export const listxattr: Handler = {
   handle(connection, request) {
     const names = connection.operations.listxattr(connection.node(request));
     replyValue(request, Buffer.from(names.map((name) => `${name}\0`).join('')));
+  },
+};
+
+/** SETXATTR: the value comes after the name. */
+export const setxattr: Handler = {
+  input: SetxattrIn,
+  async handle(connection, request) {
+    const { size, flags } = request.fields(SetxattrIn);
+    const [name = ''] = request.strings(SetxattrIn, 1);
+    const value = request.data(SetxattrIn.size + Buffer.byteLength(name) + 1, size);
+    const must =
+      (flags & XattrFlag.CREATE) !== 0 ? 'create' : (flags & XattrFlag.REPLACE) !== 0 ? 'replace' : undefined;
+    // Copied: the message's buffer is used again, and the value may be kept.
+    await connection.operations.setxattr(connection.node(request), name, Uint8Array.from(value), must);
+    request.reply();
+  },
+};
+
+/** REMOVEXATTR */
+export const removexattr: Handler = {
+  async handle(connection, request) {
+    const [name = ''] = request.strings(undefined, 1);
+    await connection.operations.removexattr(connection.node(request), name);
+    request.reply();
   },
 };
 

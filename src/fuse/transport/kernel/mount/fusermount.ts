@@ -1,6 +1,7 @@
 import { closeSync } from 'node:fs';
 import { UserError, messageOf } from '../../../../errors.ts';
-import { runCommand, type CommandResult } from './command.ts';
+import { runCommand, type CommandResult } from '../../../command.ts';
+import { detach } from '../../../unmount.ts';
 import type { MountedDevice } from './mounted-device.ts';
 import { loadNative } from './native.ts';
 import { fusermountArguments, type MountOptions } from './options.ts';
@@ -48,17 +49,16 @@ export async function mountAsUser(mountpoint: string, options: MountOptions): Pr
     closeSync(theirs);
     closeSync(ours);
   }
-  const detach = (lazily: boolean) => run(['-u', ...(lazily ? ['-z'] : []), '--', mountpoint]);
   if (fd === undefined) {
-    await detach(true);
+    await detach(mountpoint, true);
     throw new UserError(`can't mount on ${mountpoint}: ${FUSERMOUNT} sent no descriptor`);
   }
-  return { fd, mountpoint, detach };
+  return { fd, mountpoint };
 }
 
-async function run(args: readonly string[], fd?: number): Promise<CommandResult> {
+async function run(args: readonly string[], fd: number): Promise<CommandResult> {
   try {
-    return await runCommand(FUSERMOUNT, args, fd === undefined ? {} : { fd, env: { [COMM_FD]: '3' } });
+    return await runCommand(FUSERMOUNT, args, { fd, env: { [COMM_FD]: '3' } });
   } catch (error) {
     throw new UserError(
       `can't run ${FUSERMOUNT}: ${messageOf(error)}`,

@@ -26,11 +26,7 @@ export async function mountDevice(
 async function takeOver(fd: number): Promise<MountedDevice> {
   const path = await realpath(`/proc/self/fd/${fd}`).catch(messageOf);
   if (path !== '/dev/fuse') throw new UserError(`/dev/fd/${fd} is not an open /dev/fuse but ${path}`);
-  return {
-    fd,
-    mountpoint: undefined,
-    detach: async () => ({ done: false, message: 'mounted by somebody else' }),
-  };
+  return { fd, mountpoint: undefined };
 }
 
 async function checkMountpoint(mountpoint: string, allowNonEmpty: boolean): Promise<string> {

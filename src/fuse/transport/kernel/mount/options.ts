@@ -1,7 +1,5 @@
+import { FS_SUBTYPE, FS_TYPE } from '../../../mount-table.ts';
 import type { TransportOptions } from '../../transport.ts';
-
-/** What mount(8) shows as the file system's type, after `fuse.`. */
-export const SUBTYPE = 'dtool-ecs';
 
 export type MountOptions = Pick<TransportOptions, 'source' | 'allowOther' | 'readOnly'>;
 
@@ -29,14 +27,14 @@ export function mountArguments(
 ): string[] {
   const kernel = ['fd=3', 'rootmode=40000', `user_id=${owner.uid}`, `group_id=${owner.gid}`];
   const list = [...commonOptions(options), ...kernel].join(',');
-  return ['-i', '-c', '-t', `fuse.${SUBTYPE}`, '-o', list, '--', deviceName(options.source), mountpoint];
+  return ['-i', '-c', '-t', FS_TYPE, '-o', list, '--', deviceName(options.source), mountpoint];
 }
 
 /** Arguments of fusermount3. */
 export function fusermountArguments(mountpoint: string, options: MountOptions): string[] {
   // fusermount3 takes a backslash as the escape of what follows it, in this option alone.
   const fsname = deviceName(options.source).replaceAll(/[\\,]/g, (character) => `\\${character}`);
-  const list = [...commonOptions(options), `subtype=${SUBTYPE}`, `fsname=${fsname}`].join(',');
+  const list = [...commonOptions(options), `subtype=${FS_SUBTYPE}`, `fsname=${fsname}`].join(',');
   return ['-o', list, '--', mountpoint];
 }
 
@@ -45,5 +43,5 @@ export function fusermountArguments(mountpoint: string, options: MountOptions): 
  * search the disks for.
  */
 export function deviceName(source: string): string {
-  return source.replaceAll(/[\p{Cc}=]/gu, '_') || SUBTYPE;
+  return source.replaceAll(/[\p{Cc}=]/gu, '_') || FS_SUBTYPE;
 }

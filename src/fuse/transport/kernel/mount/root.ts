@@ -1,7 +1,7 @@
 import { close, constants, open } from 'node:fs';
 import { promisify } from 'node:util';
 import { UserError, messageOf } from '../../../../errors.ts';
-import { runCommand } from './command.ts';
+import { runCommand, type CommandResult } from '../../../command.ts';
 import { mountArguments, type MountOptions } from './options.ts';
 import type { MountedDevice } from './mounted-device.ts';
 
@@ -19,7 +19,7 @@ export async function mountAsRoot(mountpoint: string, options: MountOptions): Pr
   const fd = await openDevice();
   try {
     const owner = { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 };
-    const result = await run('mount', mountArguments(mountpoint, options, owner), fd);
+    const result = await run(mountArguments(mountpoint, options, owner), fd);
     if (!result.done) {
       throw new UserError(
         `can't mount on ${mountpoint}: ${result.message}`,
@@ -32,11 +32,7 @@ export async function mountAsRoot(mountpoint: string, options: MountOptions): Pr
     await closeFile(fd);
     throw error;
   }
-  return {
-    fd,
-    mountpoint,
-    detach: (lazily) => run('umount', ['-i', '-c', ...(lazily ? ['-l'] : []), '--', mountpoint]),
-  };
+  return { fd, mountpoint };
 }
 
 async function openDevice(): Promise<number> {
@@ -55,10 +51,10 @@ async function openDevice(): Promise<number> {
   }
 }
 
-async function run(command: string, args: readonly string[], fd?: number): ReturnType<typeof runCommand> {
+async function run(args: readonly string[], fd: number): Promise<CommandResult> {
   try {
-    return await runCommand(command, args, fd === undefined ? {} : { fd });
+    return await runCommand('mount', args, { fd });
   } catch (error) {
-    throw new UserError(`can't run ${command}: ${messageOf(error)}`, 'Install util-linux.', { cause: error });
+    throw new UserError(`can't run mount: ${messageOf(error)}`, 'Install util-linux.', { cause: error });
   }
 }

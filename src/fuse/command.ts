@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { MOUNT_COMMAND_TIMEOUT_MS } from '../../../../limits.ts';
+import { MOUNT_COMMAND_TIMEOUT_MS } from '../limits.ts';
 
 /** More than any message of these commands. */
 const OUTPUT_MAX_CHARS = 16_384;
