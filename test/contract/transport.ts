@@ -89,10 +89,11 @@ export function describeTransport(name: string, contract: TransportContract): vo
       readOnly = await TransportMount.start(program.path, { ...contract, tree: 'synthetic' });
     });
     afterAll(async () => {
-      await mount.until(({ openHandles }) => openHandles === 0);
-      await mount.stop();
-      await readOnly.stop();
-      await program.remove();
+      try {
+        await Promise.all([mount.stop(), readOnly.stop()]);
+      } finally {
+        await program.remove();
+      }
     });
     beforeEach(async () => {
       directories += 1;
@@ -689,5 +690,9 @@ print(libc.getxattr(f.encode(), b'user.a', small, 1), errno.errorcode[ctypes.get
     });
 
     describeLikeness(() => root, deviates);
+
+    test('in the end nothing is open', async () => {
+      await mount.until(({ openHandles }) => openHandles === 0);
+    });
   });
 }
