@@ -5,17 +5,27 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { finished } from 'node:stream/promises';
 import { UserError, messageOf } from './errors.ts';
-import { CONTROL_MESSAGE_MAX_BYTES, CONTROL_TIMEOUT_MS } from './limits.ts';
+import { CONTROL_MESSAGE_MAX_BYTES, CONTROL_PROGRESS_INTERVAL_MS, CONTROL_TIMEOUT_MS } from './limits.ts';
 
 /**
- * How commands talk to running mounts: one private Unix socket per mount, over which a request and its answer go as
- * one line of JSON each. The socket's name is made from the mountpoint, so a mount is found without asking around.
+ * How commands talk to running mounts: one private Unix socket per mount. A connection is one line of JSON that asks,
+ * any number that tell how far the work is, and one that answers. The socket's name is made from the mountpoint, so a
+ * mount is found without asking around.
  */
 
-/** What can be asked of a mount, and what it answers with. */
-export type ControlHandlers = Readonly<Record<string, () => Promise<unknown>>>;
+/**
+ * What can be asked of a mount, and what it answers with.
+ *
+ * @param args what came with the command: whatever is valid JSON, or undefined
+ * @param tell sends how far the work is to the one who asked, if that one is still there; it may be called as often as
+ *   there is something new, and only the latest goes out every {@link CONTROL_PROGRESS_INTERVAL_MS}
+ */
+export type ControlHandler = (args: unknown, tell: (progress: unknown) => void) => Promise<unknown>;
+export type ControlHandlers = Readonly<Record<string, ControlHandler>>;
 
 interface Answer {
+  /** Of a line that is not the last. */
+  readonly progress?: unknown;
   readonly result?: unknown;
   readonly error?: { readonly message: string; readonly advice?: string | undefined };
 }
@@ -89,9 +99,15 @@ async function serve(socket: Socket, handlers: ControlHandlers): Promise<void> {
   // A handler may take its time, a request and the reading of its answer may not.
   socket.setTimeout(CONTROL_TIMEOUT_MS, () => socket.destroy());
   try {
-    const line = await readLine(socket);
+    let line = '';
+    await readLines(socket, (text) => {
+      line = text;
+      return true;
+    });
     socket.setTimeout(0);
-    const text = await answer(line, handlers);
+    const progress = new ProgressLines(socket);
+    const text = await answer(line, handlers, (value) => progress.tell(value));
+    progress.end();
     socket.setTimeout(CONTROL_TIMEOUT_MS);
     socket.end(`${text}\n`);
     await finished(socket, { readable: false });
@@ -100,74 +116,159 @@ async function serve(socket: Socket, handlers: ControlHandlers): Promise<void> {
   }
 }
 
+/** Sends the latest of many values now and then, and never to somebody who does not read. */
+class ProgressLines {
+  readonly #socket: Socket;
+  #latest: { readonly progress: unknown } | undefined;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(socket: Socket) {
+    this.#socket = socket;
+  }
+
+  tell(progress: unknown): void {
+    this.#latest = { progress };
+    if (this.#timer) return;
+    this.#send();
+    this.#timer = setInterval(() => this.#send(), CONTROL_PROGRESS_INTERVAL_MS).unref();
+  }
+
+  /** Sends what has not been sent. */
+  end(): void {
+    clearInterval(this.#timer);
+    this.#send();
+  }
+
+  #send(): void {
+    if (!this.#latest || !this.#socket.writable || this.#socket.writableLength > 0) return;
+    this.#socket.write(`${JSON.stringify(this.#latest satisfies Answer)}\n`);
+    this.#latest = undefined;
+  }
+}
+
 /** The answer to a request as JSON. */
-async function answer(line: string, handlers: ControlHandlers): Promise<string> {
+async function answer(
+  line: string,
+  handlers: ControlHandlers,
+  tell: (progress: unknown) => void,
+): Promise<string> {
   try {
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- what has no such command is refused
-    const { command } = JSON.parse(line) as { readonly command: string };
+    const { command, args } = JSON.parse(line) as { readonly command: string; readonly args?: unknown };
     const handler = Object.hasOwn(handlers, command) ? handlers[command] : undefined;
     if (!handler) throw new UserError(`this mount does not know the command ${command}`);
-    return JSON.stringify({ result: await handler() } satisfies Answer);
+    return JSON.stringify({ result: await handler(args, tell) } satisfies Answer);
   } catch (error) {
     const advice = error instanceof UserError ? error.advice : undefined;
     return JSON.stringify({ error: { message: messageOf(error), advice } } satisfies Answer);
   }
 }
 
+/** A question to a mount. */
+export interface ControlQuestion {
+  readonly command: string;
+  /** Must survive JSON. */
+  readonly args?: unknown;
+  /** Hears how far the work is. The answer may then take as long as it likes. */
+  readonly onProgress?: (progress: unknown) => void;
+  /** Hangs up; what was asked for goes on. */
+  readonly signal?: AbortSignal;
+}
+
 /**
  * Asks the mount at a mountpoint.
  *
+ * @param question a command, or one with arguments
  * @returns its answer, or undefined when no mount listens there
- * @throws UserError with what the mount said, or when it does not answer in time
+ * @throws UserError with what the mount said, or when it does not answer in time; the signal's reason
  */
-export async function askMount(mountpoint: string, command: string): Promise<unknown> {
-  return ask(await socketPath(mountpoint), command);
+export async function askMount(mountpoint: string, question: string | ControlQuestion): Promise<unknown> {
+  return ask(await socketPath(mountpoint), typeof question === 'string' ? { command: question } : question);
 }
 
 /** Asks every mount of this user; those that don't answer are left out, and the sockets of dead ones removed. */
 export async function askAllMounts(command: string): Promise<readonly unknown[]> {
   const directory = await controlDirectory();
   const sockets = (await readdir(directory)).filter((name) => name.endsWith('.sock'));
-  const answers = await Promise.allSettled(sockets.map((name) => ask(join(directory, name), command)));
+  const answers = await Promise.allSettled(sockets.map((name) => ask(join(directory, name), { command })));
   return answers.flatMap((answered) =>
     answered.status === 'fulfilled' && answered.value !== undefined ? [answered.value] : [],
   );
 }
 
-async function ask(path: string, command: string): Promise<unknown> {
+async function ask(path: string, question: ControlQuestion): Promise<unknown> {
+  const { command, args, onProgress, signal } = question;
+  signal?.throwIfAborted();
   const socket = connect(path);
   socket.setTimeout(CONTROL_TIMEOUT_MS, () =>
     socket.destroy(new UserError(`the mount did not answer: ${path}`)),
   );
+  const hangUp = (): void => {
+    socket.destroy(signal?.reason instanceof Error ? signal.reason : new Error('hung up'));
+  };
+  signal?.addEventListener('abort', hangUp, { once: true });
+  try {
+    if (!(await isAnswered(socket, path))) return undefined;
+    socket.write(`${JSON.stringify({ command, args })}\n`);
+    if (onProgress) socket.setTimeout(0);
+    let answered: Answer = {};
+    await readLines(socket, (line) => {
+      // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- a mount of ours says nothing else
+      answered = JSON.parse(line) as Answer;
+      if (!('progress' in answered)) return true;
+      onProgress?.(answered.progress);
+      return false;
+    });
+    const { result, error } = answered;
+    if (error) throw new UserError(error.message, error.advice);
+    return result;
+  } finally {
+    signal?.removeEventListener('abort', hangUp);
+    socket.destroy();
+  }
+}
+
+/** Whether somebody listens; the socket of one who died is removed. */
+async function isAnswered(socket: Socket, path: string): Promise<boolean> {
   try {
     await new Promise<void>((resolve, reject) => {
       socket.once('connect', resolve);
       socket.once('error', reject);
     });
+    return true;
   } catch (error) {
     const code = error instanceof Error && 'code' in error ? error.code : undefined;
     if (code === 'ECONNREFUSED') await unlink(path).catch(() => {});
-    if (code === 'ECONNREFUSED' || code === 'ENOENT') return undefined;
+    if (code === 'ECONNREFUSED' || code === 'ENOENT') return false;
     throw error;
   }
-  socket.write(`${JSON.stringify({ command })}\n`);
-  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- a mount of ours says nothing else
-  const { result, error } = JSON.parse(await readLine(socket)) as Answer;
-  socket.destroy();
-  if (error) throw new UserError(error.message, error.advice);
-  return result;
 }
 
-function readLine(socket: Socket): Promise<string> {
+/**
+ * Reads until a line is the last.
+ *
+ * @param isLast takes each line without its end, and says whether to stop there
+ */
+function readLines(socket: Socket, isLast: (line: string) => boolean): Promise<void> {
   return new Promise((resolve, reject) => {
     let text = '';
+    const onData = (chunk: string): void => {
+      text += chunk;
+      try {
+        for (let end = text.indexOf('\n'); end >= 0; end = text.indexOf('\n')) {
+          const line = text.slice(0, end);
+          text = text.slice(end + 1);
+          if (!isLast(line)) continue;
+          socket.off('data', onData);
+          return resolve();
+        }
+      } catch (error) {
+        return reject(error);
+      }
+      if (text.length > CONTROL_MESSAGE_MAX_BYTES) reject(new Error('message too long'));
+    };
     socket.setEncoding('utf8');
-    socket.on('data', (chunk: string) => {
-      const end = chunk.indexOf('\n');
-      text += end < 0 ? chunk : chunk.slice(0, end);
-      if (end >= 0) resolve(text);
-      else if (text.length > CONTROL_MESSAGE_MAX_BYTES) reject(new Error('message too long'));
-    });
+    socket.on('data', onData);
     socket.once('error', reject);
     socket.once('close', () => reject(new Error('the connection ended in the middle of a message')));
   });

@@ -92,6 +92,8 @@ export const CREDENTIALS_KEEP_MS = 10_000;
 /** A message between a command and a mount, and how long a command waits for its answer. */
 export const CONTROL_MESSAGE_MAX_BYTES = 16 * MiB;
 export const CONTROL_TIMEOUT_MS = 30_000;
+/** How often a mount tells a command how far its work is. */
+export const CONTROL_PROGRESS_INTERVAL_MS = 100;
 /** A log file that is larger than this when a mount starts makes room for a new one. */
 export const LOG_FILE_MAX_BYTES = 16 * MiB;
 /** Problems that a mount remembers for `status`; the log has them all. */

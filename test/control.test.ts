@@ -1,4 +1,4 @@
-import { once } from 'node:events';
+import { EventEmitter, once } from 'node:events';
 import {
   chmodSync,
   existsSync,
@@ -86,6 +86,43 @@ describe('a mount', () => {
       await expect(askMount('/mnt/a', unknown)).rejects.toThrow('does not know the command');
     }
     expect(await askMount('/mnt/a', 'status')).toBe('fine');
+  });
+
+  test('takes arguments, and tells how far it is: the latest, and the last in any case', async () => {
+    await serve('/mnt/a', {
+      count: async (args, tell) => {
+        const { to } = args as { to: number };
+        for (let number = 1; number <= to; number += 1) tell(number);
+        return 'done';
+      },
+    });
+    const told: unknown[] = [];
+    const onProgress = (progress: unknown): void => void told.push(progress);
+    expect(await askMount('/mnt/a', { command: 'count', args: { to: 9_999 }, onProgress })).toBe('done');
+    expect(told).toEqual([1, 9_999]);
+    expect(await askMount('/mnt/a', { command: 'count', args: { to: 3 } })).toBe('done');
+  });
+
+  test('goes on with what it was asked for when the one who asked hangs up', async () => {
+    const events = new EventEmitter();
+    await serve('/mnt/a', {
+      work: async (_args, tell) => {
+        tell('begun');
+        await once(events, 'hung up');
+        tell('more');
+        events.emit('done');
+      },
+    });
+    const done = once(events, 'done');
+    const leave = new AbortController();
+    const asking = askMount('/mnt/a', {
+      command: 'work',
+      onProgress: () => leave.abort(),
+      signal: leave.signal,
+    });
+    await expect(asking).rejects.toThrow('aborted');
+    events.emit('hung up');
+    await done;
   });
 
   test('outlives who sends nonsense or leaves', async () => {
