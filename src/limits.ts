@@ -58,6 +58,8 @@ export const FREEZE_READ_BYTES = 1 * MiB;
 export const FREEZE_HASH_THREADS_MAX = 2;
 /** An overlay or annotation of a dataset that is frozen; larger ones are refused. */
 export const FREEZE_METADATA_MAX_BYTES = 32 * MiB;
+/** Objects of a dataset that is discarded which are deleted before it is looked at again. */
+export const DISCARD_DELETES_PER_CHECK = 1_000;
 /** Reasons for refusing a freeze that are told one by one; the others are counted. */
 export const FREEZE_PROBLEMS_MAX = 1_000;
 

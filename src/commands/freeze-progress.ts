@@ -18,6 +18,7 @@ export function showProgress(clock: Clock): ProgressDisplay {
 const VERBS: Readonly<Record<FreezeProgress['phase'], string>> = {
   checking: 'Checking',
   uploading: 'Uploading',
+  committing: 'Committing',
 };
 
 /** The rate is the mean since the start of the phase; what was there already does not count. */

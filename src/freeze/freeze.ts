@@ -2,18 +2,19 @@ import { randomUUID } from 'node:crypto';
 import { realpath } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import type { Clock } from '../clock.ts';
-import { datasetKeyPrefix, type DatasetUuid } from '../ecs/dtool/keys.ts';
+import { type DatasetKeyPrefix, datasetKeyPrefix, type DatasetUuid } from '../ecs/dtool/keys.ts';
+import type { ManifestItem } from '../ecs/dtool/manifest.ts';
 import { listAll, type ListedObject, type ObjectStore } from '../ecs/object-store.ts';
 import { messageOf, UserError } from '../errors.ts';
 import type { FileHasher } from './file-hasher.ts';
-import { hashItems } from './item-md5.ts';
+import { hashItems, type ItemMd5s } from './item-md5.ts';
 import { FreezeJournal, type JournalEntry } from './journal.ts';
 import { contentDigest, type FreezePlan, planFreeze } from './plan.ts';
 import type { FreezeProblem } from './problems.ts';
 import { type FreezeProgress, ProgressCounter } from './progress.ts';
 import type { FreezeUser } from './readme.ts';
 import { alreadyFrozen, findDataset, type RegisteredDataset } from './registration.ts';
-import { writeDataset } from './write-dataset.ts';
+import { manifestItem, writeDataset } from './write-dataset.ts';
 
 export interface FreezeOptions {
   readonly directory: string;
@@ -33,11 +34,30 @@ export interface FreezeOptions {
   readonly clock: Clock;
   readonly signal: AbortSignal;
   readonly onProgress?: (progress: FreezeProgress) => void;
+  /** Reasons to refuse that the caller knows of; they are told with those that are found here. */
+  readonly obstacles?: readonly FreezeProblem[];
+  /** For the journal: whether a staged folder stays. Default: the journal has no say. */
+  readonly keep?: boolean;
+  /** Sees whether an earlier freeze was committed, and uploads nothing. */
+  readonly onlyFinish?: boolean;
+  /** Hears of the commit, before the freeze resolves. */
+  readonly onFrozen?: (dataset: FrozenDataset) => Promise<void>;
+}
+
+/** A dataset that was committed a moment ago, with the files that it was made of. */
+export interface FrozenDataset {
+  readonly uuid: DatasetUuid;
+  readonly keyPrefix: DatasetKeyPrefix;
+  /** As the manifest has them, with the absolute path of each one's file. */
+  readonly items: Iterable<ManifestItem & { readonly path: string }>;
 }
 
 export interface FreezeResult {
-  /** `already-frozen`: an earlier freeze did it, and the directory is as it was then. */
-  readonly outcome: 'frozen' | 'already-frozen' | 'dry-run';
+  /**
+   * `already-frozen`: an earlier freeze did it, and the directory is as it was then. `unfinished`: it has still to be
+   * frozen.
+   */
+  readonly outcome: 'frozen' | 'already-frozen' | 'dry-run' | 'unfinished';
   /** Undefined where a dry run does not know it yet. */
   readonly uuid: DatasetUuid | undefined;
   readonly name: string;
@@ -59,6 +79,7 @@ export interface FreezeResult {
  * @throws WriteRefused when the store does not let the user write, which shows before the first item is sent
  * @throws SourceChangedError when a file changed meanwhile
  * @throws UserError when somebody else freezes the directory, or the dataset's uuid is taken by a frozen dataset
+ * @throws what `onFrozen` threw: the dataset is frozen then
  * @throws StoreError, or the signal's reason
  */
 export async function freeze(options: FreezeOptions): Promise<FreezeResult> {
@@ -89,6 +110,7 @@ async function run(options: FreezeOptions, directory: string, journal: FreezeJou
     hasher,
     signal,
     onProgress,
+    obstacles: options.obstacles,
   });
   const choice = await chooseDataset(plan, entry, options, onProgress);
   const result = {
@@ -105,6 +127,7 @@ async function run(options: FreezeOptions, directory: string, journal: FreezeJou
     return { ...result, outcome: 'already-frozen', uploadedItems: 0 };
   }
   if (dryRun) return { ...result, outcome: 'dry-run', uploadedItems: undefined };
+  if (options.onlyFinish) return { ...result, outcome: 'unfinished', uploadedItems: 0 };
 
   const uuid = choice.uuid ?? drawUuid();
   const { registered, trusted } = choice;
@@ -123,8 +146,9 @@ async function run(options: FreezeOptions, directory: string, journal: FreezeJou
     uuid,
     name: plan.admin.name,
     createdAt,
+    keep: options.keep,
   };
-  await writeDataset({
+  const md5s = await writeDataset({
     store,
     plan,
     uuid,
@@ -141,7 +165,15 @@ async function run(options: FreezeOptions, directory: string, journal: FreezeJou
     progress,
   });
   const { skipped } = progress.current;
+  await options.onFrozen?.({ uuid, keyPrefix, items: frozenItems(plan, md5s) });
   return { ...result, uuid, outcome: 'frozen', uploadedItems: result.items - skipped };
+}
+
+function* frozenItems({ source }: FreezePlan, md5s: ItemMd5s): Generator<ManifestItem & { path: string }> {
+  for (const item of source.items) {
+    const described = source.manifest?.items.get(item.identifier) ?? manifestItem(item, md5s);
+    yield { ...described, path: item.path };
+  }
 }
 
 interface Choice {

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { link, mkdir, open, readFile, rename, rm, unlink, writeFile } from 'node:fs/promises';
+import { link, mkdir, open, readdir, readFile, rename, rm, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { messageOf, UserError } from '../errors.ts';
@@ -7,24 +7,34 @@ import { isDatasetUuid } from '../ecs/dtool/keys.ts';
 import { isProcessAlive } from '../process-alive.ts';
 
 /**
- * What has to survive a crash. `uploading`: the uuid is drawn, anything may be in the bucket but the commit.
- * `committing`: all items are, and the commit may be. `frozen`: it is; kept, so that freezing an unchanged directory
- * once more is seen to be done.
+ * What has to survive a crash: how far a freeze has come.
+ *
+ * - `sealing`: of a staged folder; nothing is in the bucket yet
+ * - `uploading`: the uuid is drawn, anything may be in the bucket but the commit
+ * - `committing`: all items are, and the commit may be
+ * - `frozen`: it is; kept, so that freezing an unchanged directory once more is seen to be done
+ * - `failed`: as `uploading`, or `sealing` where there is no uuid, and the user was told the reason
  */
 const entrySchema = z.object({
   version: z.literal(1),
-  state: z.enum(['uploading', 'committing', 'frozen']),
+  state: z.enum(['sealing', 'uploading', 'committing', 'frozen', 'failed']),
   directory: z.string(),
   endpoint: z.string(),
   bucket: z.string(),
-  uuid: z.string().refine(isDatasetUuid),
-  name: z.string(),
+  /** Drawn once, before the first object is put. */
+  uuid: z.string().refine(isDatasetUuid).optional(),
+  name: z.string().optional(),
   /** Seconds since the epoch. */
   createdAt: z.number(),
   /** Seconds since the epoch; from `committing` on. */
   frozenAt: z.number().optional(),
   /** See `contentDigest`; from `committing` on. */
   content: z.string().optional(),
+  /** Whether a staged folder stays when it is frozen. */
+  keep: z.boolean().optional(),
+  /** Of a failure, as the user was told. */
+  reason: z.string().optional(),
+  advice: z.string().optional(),
 });
 export type JournalEntry = z.infer<typeof entrySchema>;
 
@@ -59,17 +69,7 @@ export class FreezeJournal {
    * @throws UserError when it can't be read
    */
   async read(): Promise<JournalEntry | undefined> {
-    try {
-      return entrySchema.parse(JSON.parse(await readFile(this.path, 'utf8')));
-    } catch (cause) {
-      if (codeOf(cause) === 'ENOENT') return undefined;
-      const reason = cause instanceof z.ZodError ? z.prettifyError(cause) : messageOf(cause);
-      throw new UserError(
-        `the journal ${this.path} of an earlier freeze can't be read: ${reason}`,
-        'Remove it to start anew; what that freeze has left in the bucket stays there.',
-        { cause },
-      );
-    }
+    return readEntry(this.path);
   }
 
   async write(entry: JournalEntry): Promise<void> {
@@ -125,6 +125,44 @@ export class FreezeJournal {
     await using file = await open(path, flags, 0o600);
     if (content !== undefined) await file.writeFile(content);
     await file.sync();
+  }
+}
+
+/**
+ * The journals of all freezes of this user, in no order. One that can't be read is told of and left out.
+ *
+ * @param folder as for {@link FreezeJournal}
+ */
+export async function readJournals(
+  folder: string,
+  onProblem: (error: unknown) => void,
+): Promise<readonly JournalEntry[]> {
+  const names = await readdir(folder).catch((error: unknown) => {
+    if (codeOf(error) !== 'ENOENT') onProblem(error);
+    return [];
+  });
+  const read = names
+    .filter((name) => name.endsWith('.json'))
+    .map(async (name) =>
+      readEntry(join(folder, name)).catch((error: unknown) => {
+        onProblem(error);
+        return undefined;
+      }),
+    );
+  return (await Promise.all(read)).filter((entry) => entry !== undefined);
+}
+
+async function readEntry(path: string): Promise<JournalEntry | undefined> {
+  try {
+    return entrySchema.parse(JSON.parse(await readFile(path, 'utf8')));
+  } catch (cause) {
+    if (codeOf(cause) === 'ENOENT') return undefined;
+    const reason = cause instanceof z.ZodError ? z.prettifyError(cause) : messageOf(cause);
+    throw new UserError(
+      `the journal ${path} of an earlier freeze can't be read: ${reason}`,
+      'Remove it to start anew; what that freeze has left in the bucket stays there.',
+      { cause },
+    );
   }
 }
 

@@ -37,6 +37,8 @@ export interface PlanOptions {
   readonly hasher: FileHasher;
   readonly signal: AbortSignal;
   readonly onProgress: (progress: FreezeProgress) => void;
+  /** Reasons to refuse that are known beforehand. */
+  readonly obstacles?: readonly FreezeProblem[] | undefined;
 }
 
 /**
@@ -49,6 +51,7 @@ export interface PlanOptions {
 export async function planFreeze(options: PlanOptions): Promise<FreezePlan> {
   const { directory, user, createdAt, signal } = options;
   const problems = new FreezeProblems();
+  for (const { path, reason } of options.obstacles ?? []) problems.refuse(path, reason);
   const source = await readSource(directory, problems, signal);
   const name = options.name ?? source.admin?.name ?? basename(directory);
   const flaw = nameFlaw(name);

@@ -1,7 +1,7 @@
 /** How far a freeze is. */
 export interface FreezeProgress {
-  /** `checking` reads files and sends nothing. */
-  readonly phase: 'checking' | 'uploading';
+  /** `checking` reads files and sends nothing; in `committing` all items are sent. */
+  readonly phase: 'checking' | 'uploading' | 'committing';
   readonly items: number;
   readonly totalItems: number;
   readonly bytes: number;
@@ -28,6 +28,11 @@ export class ProgressCounter {
 
   get current(): FreezeProgress {
     return this.#progress;
+  }
+
+  enter(phase: FreezeProgress['phase']): void {
+    this.#progress = { ...this.#progress, phase };
+    this.#tell(this.#progress);
   }
 
   /** @param bytes negative where they have to be sent again */

@@ -30,6 +30,7 @@ import { contentDigest, type FreezePlan } from './plan.ts';
 import type { ProgressCounter } from './progress.ts';
 import { alreadyFrozen, register, type RegisteredDataset } from './registration.ts';
 import { uploadItems } from './upload.ts';
+import type { SourceItem } from './walk.ts';
 
 export interface WriteOptions {
   readonly store: ObjectStore;
@@ -71,8 +72,10 @@ export interface WriteOptions {
  * 13. the journal: `frozen`
  *
  * Every step may be repeated. Steps 2 and 3 show whether the user may write where the items go.
+ *
+ * @returns the MD5s of all items
  */
-export async function writeDataset(options: WriteOptions): Promise<void> {
+export async function writeDataset(options: WriteOptions): Promise<ItemMd5s> {
   const { store, plan, uuid, keyPrefix, journal, began, clock, signal } = options;
   const { source } = plan;
   const writer = new DatasetWriter(store, keyPrefix, signal);
@@ -101,6 +104,7 @@ export async function writeDataset(options: WriteOptions): Promise<void> {
   const frozenAt = plan.admin.frozenAt ?? clock.now() / 1000;
   const committing = { ...began, frozenAt, content: contentDigest(plan, md5s) };
   await journal.write({ ...committing, state: 'committing' });
+  options.progress.enter('committing');
   if (source.manifest) await writer.put(MANIFEST, source.manifest.body);
   else
     await writer.putGenerated(MANIFEST, () => renderManifest(DTOOLCORE_VERSION, manifestItems(plan, md5s)));
@@ -110,6 +114,7 @@ export async function writeDataset(options: WriteOptions): Promise<void> {
   if (now.type === 'dataset') throw alreadyFrozen(store.bucket, uuid);
   await writer.putAdmin({ ...proto, type: 'dataset', frozenAt });
   await journal.write({ ...committing, state: 'frozen' });
+  return md5s;
 }
 
 /** Steps 2 and 3, which leave nothing behind when the user may not write. */
@@ -162,10 +167,15 @@ function foreignKeys(bucket: string, uuid: DatasetUuid, keys: readonly string[])
   );
 }
 
-/** Times are those of the files, in microseconds as Python has them. */
 function* manifestItems({ source }: FreezePlan, md5s: ItemMd5s): Generator<ManifestItem, void, undefined> {
-  for (const { identifier, relpath, size, mtimeNs } of source.items) {
-    const hash = md5s.get(identifier) ?? '';
-    yield { identifier, relpath, size, hash, timestamp: Number(mtimeNs / 1000n) / 1e6 };
-  }
+  for (const item of source.items) yield manifestItem(item, md5s);
+}
+
+/** What the manifest says of a file: its time in microseconds, as Python has them. */
+export function manifestItem(
+  { identifier, relpath, size, mtimeNs }: SourceItem,
+  md5s: ItemMd5s,
+): ManifestItem {
+  const hash = md5s.get(identifier) ?? '';
+  return { identifier, relpath, size, hash, timestamp: Number(mtimeNs / 1000n) / 1e6 };
 }

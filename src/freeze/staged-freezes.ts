@@ -1,0 +1,378 @@
+import type { Logger } from '../log.ts';
+import { isAbort, messageOf, UserError } from '../errors.ts';
+import type { DatasetUuid } from '../ecs/dtool/keys.ts';
+import { StoreError } from '../ecs/object-store.ts';
+import { adviceFor } from '../ecs/store-advice.ts';
+import { discardDataset } from './discard.ts';
+import { freeze, type FreezeOptions, type FreezeResult } from './freeze.ts';
+import { FreezeJournal, type JournalEntry } from './journal.ts';
+import { FreezeRefused, type FreezeProblem } from './problems.ts';
+import type { FreezeProgress } from './progress.ts';
+
+/** A folder of the staging area, as a freeze needs it. */
+export interface StagedFolder {
+  /** What the dataset is called unless the user says otherwise. */
+  readonly name: string;
+  /** Where its files are on the local disk: absolute and free of symbolic links, one folder for ever. */
+  readonly path: string;
+  /** Paths below the folder of the files that are open for writing, each once. */
+  writers(): readonly string[];
+  /**
+   * From now on nothing in it can be changed: who tries gets EBUSY. Resolves when the changes that are under way have
+   * ended.
+   */
+  seal(): Promise<void>;
+  unseal(): void;
+  /** Removes the folder with all that is in it, for good: after a crash it is there as a whole, or gone. */
+  remove(): Promise<void>;
+}
+
+/**
+ * How far a staged folder is: open → sealing → uploading → committing → frozen, or failed, whence a further freeze
+ * goes on. All of it but `open` is in the journal, so whatever ends the process, the next one knows.
+ */
+export type StagedState =
+  | { readonly state: 'open' }
+  | {
+      readonly state: 'sealing' | 'uploading' | 'committing';
+      readonly progress: FreezeProgress | undefined;
+      readonly uuid: string | undefined;
+    }
+  | { readonly state: 'frozen'; readonly uuid: string | undefined }
+  | {
+      readonly state: 'failed';
+      readonly reason: string;
+      readonly advice: string | undefined;
+      /** Undefined where nothing was uploaded. */
+      readonly uuid: string | undefined;
+    };
+
+/** How a freeze of a staged folder ended. Plain data that survives JSON. */
+export type StagedResult =
+  | (FreezeResult & { readonly outcome: Exclude<FreezeResult['outcome'], 'unfinished'> })
+  | {
+      readonly outcome: 'refused';
+      readonly message: string;
+      /** The first of them. */
+      readonly problems: readonly FreezeProblem[];
+      readonly count: number;
+    };
+
+export interface StagedFreezeOptions {
+  readonly name?: string | undefined;
+  readonly dryRun?: boolean;
+  readonly keepStaging?: boolean;
+}
+
+/** What the freezes of one bucket's staged folders share; as in {@link FreezeOptions}. */
+export interface StagedFreezesOptions
+  extends Pick<
+    FreezeOptions,
+    'store' | 'endpoint' | 'writePrefix' | 'journals' | 'user' | 'hasher' | 'clock' | 'onFrozen'
+  > {
+  /** Brings a dataset that was committed into view. */
+  readonly onLanded: (uuid: DatasetUuid) => Promise<void>;
+  readonly log: Logger;
+}
+
+type Listener = (progress: FreezeProgress) => void;
+
+/** A freeze that is under way. */
+interface Run {
+  /** Whether it looks after an earlier freeze and uploads nothing. */
+  readonly onlyFinish: boolean;
+  readonly result: Promise<StagedResult | undefined>;
+  readonly stop: AbortController;
+  readonly listeners: Set<Listener>;
+  progress: FreezeProgress | undefined;
+}
+
+/** Freezes the staged folders of one bucket, each at most once at a time. */
+export class StagedFreezes {
+  readonly #options: StagedFreezesOptions;
+  /** By the folder's path. */
+  readonly #runs = new Map<string, Run>();
+  #stopped = false;
+
+  constructor(options: StagedFreezesOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Freezes a folder, or attaches to its freeze that is under way. The folder is sealed meanwhile, and gone when the
+   * dataset is committed; whatever else happens, it is as it was, and the journal has the reason.
+   *
+   * @param onProgress hears of all that happens from now on; the freeze goes on without it
+   * @throws UserError, or the stores' errors, with the reason that `state` has from then on
+   */
+  async freeze(
+    folder: StagedFolder,
+    options: StagedFreezeOptions = {},
+    onProgress: Listener = () => {},
+  ): Promise<StagedResult> {
+    if (options.dryRun) return this.#dryRun(folder, options, onProgress);
+    for (;;) {
+      if (this.#stopped) throw new UserError('the mount is being unmounted', 'Freeze again when it is back.');
+      const run = this.#runs.get(folder.path) ?? this.#start(folder, options, false);
+      run.listeners.add(onProgress);
+      if (run.progress) onProgress(run.progress);
+      const result = await run.result.finally(() => run.listeners.delete(onProgress));
+      if (result) return result;
+    }
+  }
+
+  /**
+   * Looks after a folder that a freeze was under way for when the process ended: one whose dataset was committed is
+   * removed, everything else stays for the user to decide. To be called before anybody can change the folder.
+   */
+  async recover(folder: StagedFolder): Promise<void> {
+    let entry: JournalEntry | undefined;
+    try {
+      entry = await this.#journal(folder).read();
+    } catch (error) {
+      this.#options.log.warn({ folder: folder.name }, messageOf(error));
+    }
+    const isOver = entry?.state === 'committing' || (entry?.state === 'frozen' && entry.keep !== true);
+    if (!isOver || this.#stopped || this.#runs.has(folder.path)) return;
+    await this.#start(folder, {}, true).result.catch((error: unknown) => {
+      this.#options.log.warn({ folder: folder.name }, messageOf(error));
+    });
+  }
+
+  async state(folder: StagedFolder): Promise<StagedState> {
+    const entry = await this.#journal(folder).read();
+    const run = this.#runs.get(folder.path);
+    if (run) {
+      const state = run.progress?.phase === 'checking' ? 'sealing' : (run.progress?.phase ?? 'sealing');
+      return { state, progress: run.progress, uuid: entry?.uuid };
+    }
+    return stateOf(entry);
+  }
+
+  /** Whether a freeze of the folder is under way. */
+  isRunning(folder: StagedFolder): boolean {
+    return this.#runs.has(folder.path);
+  }
+
+  /**
+   * Gives a folder up: ends its freeze, and removes what that has left in the bucket, the folder, and the journal.
+   *
+   * @returns the uuid that was given up; undefined where the bucket had nothing of it
+   * @throws UserError when the dataset is frozen: nothing is removed then
+   */
+  async discard(folder: StagedFolder): Promise<DatasetUuid | undefined> {
+    const run = this.#runs.get(folder.path);
+    run?.stop.abort(new UserError('it is discarded'));
+    await run?.result.catch(() => {});
+    const journal = this.#journal(folder);
+    const lock = await journal.lock();
+    try {
+      await folder.seal();
+      const entry = await journal.read();
+      const uuid = entry?.uuid;
+      if (uuid !== undefined && entry?.state !== 'frozen') {
+        await discardDataset(this.#options.store, uuid);
+      }
+      await folder.remove();
+      await journal.remove();
+      return uuid;
+    } catch (error) {
+      folder.unseal();
+      throw error;
+    } finally {
+      await lock.release();
+    }
+  }
+
+  /** Ends all freezes so that a later one goes on from there, and starts no more. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    const runs = [...this.#runs.values()];
+    for (const run of runs) run.stop.abort();
+    await Promise.allSettled(runs.map(async (run) => run.result));
+  }
+
+  #start(folder: StagedFolder, options: StagedFreezeOptions, onlyFinish: boolean): Run {
+    const stop = new AbortController();
+    const listeners = new Set<Listener>();
+    const onProgress = (progress: FreezeProgress): void => {
+      run.progress = progress;
+      for (const listener of listeners) listener(progress);
+    };
+    const result = this.#run(folder, options, onlyFinish, stop.signal, onProgress).finally(() => {
+      this.#runs.delete(folder.path);
+    });
+    const run: Run = { onlyFinish, result, stop, listeners, progress: undefined };
+    this.#runs.set(folder.path, run);
+    return run;
+  }
+
+  /** @returns undefined when there was only to be looked after an earlier freeze, and that was not committed */
+  async #run(
+    folder: StagedFolder,
+    { name, keepStaging = false }: StagedFreezeOptions,
+    onlyFinish: boolean,
+    signal: AbortSignal,
+    onProgress: Listener,
+  ): Promise<StagedResult | undefined> {
+    const journal = this.#journal(folder);
+    // Nothing comes between these two: whoever opens a file for writing comes before both, or after.
+    const writers = folder.writers();
+    const sealed = writers.length === 0 ? folder.seal() : undefined;
+    try {
+      await sealed;
+      if (sealed && !onlyFinish) await this.#journalSealing(folder, journal);
+      const result = await this.#freeze(folder, {
+        name,
+        // Without the seal it can only be refused.
+        dryRun: sealed === undefined,
+        obstacles: openFor(writers),
+        keep: keepStaging,
+        onlyFinish,
+        signal,
+        onProgress,
+      });
+      if (result.outcome === 'unfinished') {
+        folder.unseal();
+        return undefined;
+      }
+      await this.#landed(folder, journal, result.uuid, keepStaging);
+      return { ...result, outcome: result.outcome };
+    } catch (error) {
+      if (sealed) folder.unseal();
+      if (onlyFinish) throw error;
+      return await this.#failed(folder, journal, error);
+    }
+  }
+
+  async #dryRun(
+    folder: StagedFolder,
+    { name }: StagedFreezeOptions,
+    onProgress: Listener,
+  ): Promise<StagedResult> {
+    try {
+      const { signal } = new AbortController();
+      const obstacles = openFor(folder.writers());
+      const result = await this.#freeze(folder, { name, dryRun: true, obstacles, signal, onProgress });
+      return { ...result, outcome: 'dry-run' };
+    } catch (error) {
+      if (error instanceof FreezeRefused) return refused(error, folder);
+      throw error;
+    }
+  }
+
+  async #freeze(
+    folder: StagedFolder,
+    more: Pick<FreezeOptions, 'signal' | 'obstacles' | 'onProgress'> & Partial<FreezeOptions>,
+  ): Promise<FreezeResult> {
+    const { onFrozen, log } = this.#options;
+    return freeze({
+      ...this.#options,
+      directory: folder.path,
+      ...more,
+      onFrozen: async (dataset) => {
+        // The dataset is frozen: what is only convenient must not make a failure of it.
+        await onFrozen?.(dataset).catch((error: unknown) => log.warn(messageOf(error)));
+      },
+    });
+  }
+
+  async #journalSealing(folder: StagedFolder, journal: FreezeJournal): Promise<void> {
+    const { endpoint, store, clock } = this.#options;
+    const entry = await journal.read();
+    if (entry && (entry.uuid !== undefined || entry.state === 'frozen')) return;
+    const createdAt = entry?.createdAt ?? clock.now() / 1000;
+    await journal.write({
+      version: 1,
+      state: 'sealing',
+      directory: folder.path,
+      endpoint,
+      bucket: store.bucket,
+      createdAt,
+    });
+  }
+
+  /** The dataset is committed. Removing comes last, since the journal leads back to here until then. */
+  async #landed(
+    folder: StagedFolder,
+    journal: FreezeJournal,
+    uuid: DatasetUuid | undefined,
+    keep: boolean,
+  ): Promise<void> {
+    const { log, onLanded } = this.#options;
+    try {
+      if (uuid !== undefined) await onLanded(uuid);
+    } catch (error) {
+      log.warn({ folder: folder.name, uuid }, `the dataset shows at the next refresh: ${messageOf(error)}`);
+    }
+    if (keep) return folder.unseal();
+    await folder.remove();
+    await journal.remove();
+  }
+
+  /** Keeps the reason. An end that was asked for is none: the journal says how far it came. */
+  async #failed(folder: StagedFolder, journal: FreezeJournal, error: unknown): Promise<StagedResult> {
+    if (isAbort(error)) {
+      throw new UserError(
+        `freezing ${folder.name} was stopped before its end; what is uploaded stays`,
+        'Freeze it again: it goes on from there.',
+        { cause: error },
+      );
+    }
+    const told = toldTo(folder, error);
+    const { endpoint, store, clock, log } = this.#options;
+    log.warn({ folder: folder.name }, told.message);
+    const entry = await journal.read();
+    if (entry?.state !== 'frozen') {
+      await journal.write({
+        version: 1,
+        directory: folder.path,
+        endpoint,
+        bucket: store.bucket,
+        createdAt: clock.now() / 1000,
+        ...entry,
+        state: 'failed',
+        reason: told.message,
+        ...(told.advice === undefined ? {} : { advice: told.advice }),
+      });
+    }
+    if (error instanceof FreezeRefused) return refused(error, folder);
+    throw told;
+  }
+
+  #journal(folder: StagedFolder): FreezeJournal {
+    const { journals, endpoint, store } = this.#options;
+    return new FreezeJournal(journals, { directory: folder.path, endpoint, bucket: store.bucket });
+  }
+}
+
+function openFor(writers: readonly string[]): readonly FreezeProblem[] {
+  return writers.map((path) => ({ path, reason: 'is open for writing; close it' }));
+}
+
+/** What a journal says of a folder that no freeze of this process is busy with. */
+export function stateOf(entry: JournalEntry | undefined): StagedState {
+  if (!entry) return { state: 'open' };
+  const { uuid } = entry;
+  if (entry.state === 'frozen') return { state: 'frozen', uuid };
+  const { reason = 'it was interrupted', advice = 'Freeze it again: it goes on from there.' } = entry;
+  return { state: 'failed', reason, advice, uuid };
+}
+
+function refused(error: FreezeRefused, folder: StagedFolder): StagedResult {
+  const { problems, count } = error;
+  return { outcome: 'refused', message: toldTo(folder, error).message, problems, count };
+}
+
+/** An error in terms of what the user sees: the folder by its name, and what to do. */
+function toldTo(folder: StagedFolder, error: unknown): UserError {
+  const message = messageOf(error).replaceAll(folder.path, folder.name);
+  const goOn = 'Freeze it again: it goes on from there.';
+  if (error instanceof StoreError) {
+    const advice = `${adviceFor(error.reason, error.bucket) ?? ''} ${goOn}`.trim();
+    return new UserError(`freezing ${folder.name} did not come to its end: ${message}`, advice, {
+      cause: error,
+    });
+  }
+  return new UserError(message, error instanceof UserError ? error.advice : goOn, { cause: error });
+}
