@@ -86,13 +86,29 @@ program
 
 program
   .command('freeze')
-  .description('make a dataset of a directory; needs no mount')
-  .argument('<directory>', 'plain folder, or a dataset in the layout that dtool has on disk')
-  .requiredOption('--bucket <name>', 'where the dataset goes')
+  .description('make a dataset of a staged folder, or with --bucket of any directory, which needs no mount')
+  .argument('<path>', 'plain folder, or a dataset in the layout that dtool has on disk')
+  .option('--bucket <name>', 'where the dataset of a directory goes that is in no staging area')
   .option('--name <name>', "the dataset's name (default: the one it has, else the directory's)")
   .option('--dry-run', 'say what would be uploaded and what is wrong, and change nothing', false)
+  .option('--keep-staging', 'leave the staged folder where it is', false)
   .option('--json', 'print JSON', false)
-  .action(lazily(async () => (await import('./commands/freeze.ts')).freezeCommand));
+  .action(async (path: string, options, command: Command) => {
+    const { freezeCommand } = await import('./commands/freeze.ts');
+    await freezeCommand(path, options, (message) => command.error(message));
+  });
+
+program
+  .command('discard')
+  .description('give up a staged folder, or remove what a freeze that was not finished left in a bucket')
+  .argument('<path-or-uuid>', 'a folder in staging/, a uuid, or ecs://BUCKET/UUID')
+  .option('--bucket <name>', 'where the uuid is (default: as the journal of the freeze says)')
+  .option('--yes', 'do not ask', false)
+  .option('--json', 'print JSON', false)
+  .action(async (target: string, options, command: Command) => {
+    const { discardCommand } = await import('./commands/discard.ts');
+    await discardCommand(target, options, (message) => command.error(message));
+  });
 
 program
   .command('status')

@@ -13,6 +13,8 @@ export const BLOCK_BYTES = 256 * KiB;
 export const BLOCK_OVERHEAD_BYTES = 1.5 * KiB;
 /** Read-ahead of all open files together has one of so many parts of the block cache. */
 export const READ_AHEAD_CACHE_PARTS = 4;
+/** A dataset that was frozen from here fills at most one of so many parts of the block cache. */
+export const FILLED_CACHE_PARTS = 4;
 /** Read-ahead of one open file starts with this much and doubles up to the other. */
 export const READ_AHEAD_MIN_BYTES = 1 * MiB;
 export const READ_AHEAD_MAX_BYTES = 16 * MiB;

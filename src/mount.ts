@@ -1,11 +1,19 @@
 import { BlockCache, type BlockCacheStatistics } from './cache/block-cache.ts';
+import type { Content } from './cache/block-key.ts';
+import { fillFromFiles } from './cache/fill-from-files.ts';
+import { itemContent } from './cache/item-content.ts';
 import { systemClock } from './clock.ts';
 import type { Config } from './config.ts';
 import { type BucketStore, openBucketStore } from './ecs/bucket-store.ts';
-import { REGISTRATION_PREFIX } from './ecs/dtool/keys.ts';
+import { itemKey, REGISTRATION_PREFIX } from './ecs/dtool/keys.ts';
 import { type QueueDepth, RequestLimiter } from './ecs/limiting-object-store.ts';
 import { type StoreCounts, StoreCounters } from './ecs/store-counters.ts';
 import { UserError, messageOf } from './errors.ts';
+import { ThreadedFileHasher } from './freeze/file-hasher.ts';
+import type { FrozenDataset } from './freeze/freeze.ts';
+import { freezeUserOf } from './freeze/freeze-user.ts';
+import { StagedBuckets, type StagedStatus, type UnfinishedFreeze } from './freeze/staged-buckets.ts';
+import { StagedFreezes } from './freeze/staged-freezes.ts';
 import { type Session, startSession } from './fuse/session.ts';
 import type { Transport } from './fuse/transport/transport.ts';
 import { type Ownership, timestampOfMilliseconds } from './fuse/tree/attributes.ts';
@@ -14,6 +22,7 @@ import { BucketContext } from './fuse/tree/context.ts';
 import { mountTree } from './fuse/tree/mount-root.ts';
 import { Problems, type ReportedProblem } from './fuse/tree/problems.ts';
 import type { Logger } from './log.ts';
+import { journalDirectory } from './state-directory.ts';
 import { VERSION } from './version.ts';
 
 export interface MountOptions {
@@ -48,6 +57,8 @@ export interface MountStatus {
   readonly store: StoreCounts;
   readonly queue: QueueDepth;
   readonly problems: readonly ReportedProblem[];
+  readonly staging: readonly StagedStatus[];
+  readonly unfinished: readonly UnfinishedFreeze[];
 }
 
 export interface BucketStatus {
@@ -61,7 +72,9 @@ export interface BucketStatus {
 export interface RunningMount {
   /** Resolves when the mount is gone, whoever ended it, and everything is closed. */
   readonly closed: Promise<void>;
-  status(): MountStatus;
+  /** What can be asked of the staging area. */
+  readonly staged: StagedBuckets;
+  status(): Promise<MountStatus>;
   /** Looks at the buckets again now. */
   refresh(): Promise<void>;
   unmount(): Promise<void>;
@@ -102,6 +115,29 @@ export async function startMount(config: Config, options: MountOptions, log: Log
       }),
     ]),
   );
+  const hasher = new ThreadedFileHasher();
+  const user = freezeUserOf(config);
+  const journals = journalDirectory();
+  const staged = new StagedBuckets(
+    new Map(
+      stores.map(({ store, config: { bucket, endpoint, writePrefix } }) => {
+        const freezes = new StagedFreezes({
+          store,
+          endpoint,
+          writePrefix,
+          journals,
+          user,
+          hasher,
+          clock,
+          log,
+          onFrozen: async (dataset) => fillFromFiles(cache, contentsOf(bucket, dataset)),
+          onLanded: async () => roots.get(bucket)?.refresh(),
+        });
+        return [bucket, { freezes, folders: () => [] }];
+      }),
+    ),
+    journals,
+  );
   const tree = mountTree(roots, !options.bucketDirectories, {
     ownership: options.ownership,
     time,
@@ -130,13 +166,16 @@ export async function startMount(config: Config, options: MountOptions, log: Log
   log.info({ mountpoint: options.mountpoint, buckets: [...roots.keys()] }, 'mounted');
   const ended = async (): Promise<void> => {
     await session.closed;
+    await staged.stop();
+    await hasher.close();
     closeStores();
     log.info({ mountpoint: options.mountpoint }, 'unmounted');
   };
 
   return {
     closed: ended(),
-    status: () => ({
+    staged,
+    status: async () => ({
       mountpoint: options.mountpoint,
       buckets: stores.map(({ config: { bucket, endpoint } }) => ({
         bucket,
@@ -153,12 +192,24 @@ export async function startMount(config: Config, options: MountOptions, log: Log
       store: counters.snapshot(),
       queue: limiter.depth,
       problems: problems.all,
+      ...(await staged.status()),
     }),
     refresh: async () => {
       await Promise.all(Array.from(roots.values(), (root) => root.refresh()));
     },
     unmount: () => session.unmount(),
   };
+}
+
+/** The items of a dataset as the cache knows them, with the files that have the same content. */
+function* contentsOf(
+  bucket: string,
+  { uuid, keyPrefix, items }: FrozenDataset,
+): Generator<{ readonly content: Content; readonly path: string }, void, undefined> {
+  for (const { path, ...item } of items) {
+    const content = itemContent({ bucket, uuid }, item, itemKey(keyPrefix, item.identifier), true);
+    yield { content, path };
+  }
 }
 
 /** Opens the buckets; of several, those that can't be used are reported and left out. */

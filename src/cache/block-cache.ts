@@ -132,6 +132,15 @@ export class BlockCache {
     await Promise.allSettled(Array.from(flights, async (flight) => flight.wait(signal)));
   }
 
+  /**
+   * Keeps a block that is known to be this content's, as if it had been fetched.
+   *
+   * @param block as long as the block is; must not be written to any more
+   */
+  insert(content: Content, number: number, block: Uint8Array): void {
+    this.#blocks.set(blockKey(content, number), block);
+  }
+
   /** The flights that carry the given blocks (ascending); requests are started for those that are on none yet. */
   #flightsOf(
     store: ObjectStore,

@@ -21,11 +21,12 @@ const VERBS: Readonly<Record<FreezeProgress['phase'], string>> = {
   committing: 'Committing',
 };
 
-/** The rate is the mean since the start of the phase; what was there already does not count. */
+/** The rate is the mean since the phase is watched. */
 function progressBar(clock: Clock): ProgressDisplay {
   let bar: SingleBar | undefined;
   let phase: FreezeProgress['phase'] | undefined;
   let startedAt = 0;
+  let bytesBefore = 0;
   const end = (): void => {
     bar?.stop();
     bar = undefined;
@@ -37,12 +38,13 @@ function progressBar(clock: Clock): ProgressDisplay {
       verb: VERBS[progress.phase],
       sent: `${formatBytes(bytes)} of ${formatBytes(totalBytes)}`,
       items: `${items.toLocaleString('en')} of ${totalItems.toLocaleString('en')} items`,
-      rate: `${formatBytes(Math.round(seconds > 0 && phase === progress.phase ? bytes / seconds : 0))}/s`,
+      rate: `${formatBytes(Math.round(seconds > 0 && phase === progress.phase ? (bytes - bytesBefore) / seconds : 0))}/s`,
     };
     if (bar === undefined || phase !== progress.phase) {
       end();
       ({ phase } = progress);
       startedAt = clock.monotonic();
+      bytesBefore = bytes;
       bar = new SingleBar(
         {
           format: '{verb} {bar} {percentage}% | {sent} | {items} | {rate} | ETA {eta_formatted}',
@@ -67,7 +69,7 @@ function progressLines(): ProgressDisplay {
     const { done, total } = workOf(progress);
     const tenth = total === 0 ? 10 : Math.floor((done / total) * 10);
     const key = `${progress.phase} ${tenth}`;
-    if (tenth === 0 || key === told) return;
+    if (tenth === 0 || key === told || progress.phase === 'committing') return;
     told = key;
     const { bytes, totalBytes, items, totalItems } = progress;
     process.stderr.write(

@@ -1,5 +1,3 @@
-import { homedir, userInfo } from 'node:os';
-import { join } from 'node:path';
 import { setFlagsFromString } from 'node:v8';
 import { systemClock } from '../clock.ts';
 import { Config } from '../config.ts';
@@ -11,29 +9,59 @@ import { StoreError } from '../ecs/object-store.ts';
 import { adviceFor } from '../ecs/store-advice.ts';
 import { isAbort, UserError } from '../errors.ts';
 import { ThreadedFileHasher } from '../freeze/file-hasher.ts';
-import { freeze, type FreezeResult } from '../freeze/freeze.ts';
-import { type FreezeProblem, FreezeRefused } from '../freeze/problems.ts';
+import { freeze } from '../freeze/freeze.ts';
+import { freezeUserOf } from '../freeze/freeze-user.ts';
+import { FreezeRefused } from '../freeze/problems.ts';
+import { refusedResult } from '../freeze/staged-freezes.ts';
 import { silentLogger } from '../log.ts';
+import { journalDirectory } from '../state-directory.ts';
 import { showProgress } from './freeze-progress.ts';
-import { formatBytes, print, printable, printJson } from './terminal.ts';
+import { reportFreeze } from './freeze-report.ts';
+import { freezeStaged } from './freeze-staged.ts';
+import { findStaged } from './staged-path.ts';
 
 export interface FreezeCommandOptions {
-  readonly bucket: string;
+  readonly bucket?: string;
   readonly name?: string;
   readonly dryRun: boolean;
   readonly json: boolean;
+  readonly keepStaging: boolean;
 }
 
-/** Problems that are printed one by one; `--json` has more. */
-const PROBLEMS_PRINTED = 100;
+type LocalOptions = FreezeCommandOptions & { readonly bucket: string };
 
 /**
- * Makes a dataset of a directory. SIGINT and SIGTERM stop it so that the next call goes on from there; a second one
- * ends the process at once, which does no harm either.
+ * Makes a dataset of a directory: a folder in the staging area of a mount, which then does the work, or any other,
+ * which needs no mount.
  *
+ * @param wrongUsage ends the command with the message
  * @throws UserError that says what is wrong and what to do
  */
-export async function freezeCommand(directory: string, options: FreezeCommandOptions): Promise<void> {
+export async function freezeCommand(
+  path: string,
+  options: FreezeCommandOptions,
+  wrongUsage: (message: string) => never,
+): Promise<void> {
+  const { bucket } = options;
+  const staged = await findStaged(path);
+  if (staged && (bucket ?? staged.bucket) !== staged.bucket)
+    wrongUsage(
+      `error: ${path} is staged for bucket ${staged.bucket}; move or copy it to freeze it elsewhere`,
+    );
+  if (staged) return freezeStaged(staged, path, options);
+  if (bucket === undefined) {
+    return wrongUsage(
+      `error: ${path} is in no staging area; give --bucket <name>, or copy it into staging/ of a mount`,
+    );
+  }
+  return freezeDirectory(path, { ...options, bucket });
+}
+
+/**
+ * Makes a dataset of any directory. SIGINT and SIGTERM stop it so that the next call goes on from there; a second one
+ * ends the process at once, which does no harm either.
+ */
+async function freezeDirectory(directory: string, options: LocalOptions): Promise<void> {
   // V8 would rather let the remains of many small requests pile up than collect them: twice the memory.
   setFlagsFromString('--optimize-for-size');
   const config = new Config();
@@ -59,27 +87,19 @@ export async function freezeCommand(directory: string, options: FreezeCommandOpt
       store: bucket.store,
       endpoint: bucket.config.endpoint,
       writePrefix: bucket.config.writePrefix,
-      journals: join(
-        process.env['XDG_STATE_HOME'] || join(homedir(), '.local', 'state'),
-        'dtool-ecs-mount',
-        'freeze',
-      ),
-      user: {
-        username: username(),
-        fullName: config.userFullName,
-        email: config.userEmail,
-        readmeTemplatePath: config.readmeTemplatePath,
-      },
+      journals: journalDirectory(),
+      user: freezeUserOf(config),
       hasher,
       clock: systemClock,
       signal: stop.signal,
       onProgress: progress.update,
     });
     progress.end();
-    report(result, options);
+    reportFreeze(result, options.bucket, options.json);
   } catch (error) {
     progress.end();
-    throw explain(error, directory, options);
+    if (!(error instanceof FreezeRefused)) throw explain(error, directory, options);
+    reportFreeze(refusedResult(error), options.bucket, options.json);
   } finally {
     await hasher.close();
     bucket.close();
@@ -88,52 +108,7 @@ export async function freezeCommand(directory: string, options: FreezeCommandOpt
   }
 }
 
-/** As Python's getpass.getuser finds it, and with it dtool. */
-function username(): string {
-  for (const name of ['LOGNAME', 'USER', 'LNAME', 'USERNAME']) {
-    const value = process.env[name];
-    if (value) return value;
-  }
-  return userInfo().username;
-}
-
-function report(result: FreezeResult, { bucket, json }: FreezeCommandOptions): void {
-  const { outcome, uuid, name, items, bytes, uploadedItems, resumed, warnings } = result;
-  if (json) {
-    return printJson({
-      outcome,
-      bucket,
-      name,
-      uuid: uuid ?? null,
-      uri: uuid === undefined ? null : `ecs://${bucket}/${uuid}`,
-      kind: result.kind,
-      items,
-      sizeInBytes: bytes,
-      uploadedItems: uploadedItems ?? null,
-      resumed,
-      warnings,
-    });
-  }
-  tellProblems(warnings, warnings.length);
-  const what = `${name}: ${items.toLocaleString('en')} items, ${formatBytes(bytes)}`;
-  const uri = `ecs://${bucket}/${uuid}`;
-  if (outcome === 'already-frozen')
-    return print(`${what}, was frozen before as ${uri}; nothing has changed.`);
-  if (outcome === 'frozen') {
-    const skipped = items - (uploadedItems ?? items);
-    print(`${what}, frozen as ${uri}${skipped > 0 ? `; ${skipped} items were there already` : ''}.`);
-  } else {
-    const as = uuid === undefined ? 'under a new uuid' : `as ${uri}`;
-    print(`${what}, would be frozen ${as}${resumed ? ', which was begun before' : ''}. Nothing is wrong.`);
-  }
-}
-
-function explain(error: unknown, directory: string, { bucket, json }: FreezeCommandOptions): unknown {
-  if (error instanceof FreezeRefused) {
-    if (json) printJson({ outcome: 'refused', count: error.count, problems: error.problems });
-    else tellProblems(error.problems, error.count);
-    return error;
-  }
+function explain(error: unknown, directory: string, { bucket }: LocalOptions): unknown {
   if (isAbort(error)) {
     return new UserError(
       `freezing ${directory} was stopped before its end; what is uploaded stays in bucket ${bucket}`,
@@ -149,10 +124,4 @@ function explain(error: unknown, directory: string, { bucket, json }: FreezeComm
     );
   }
   return error;
-}
-
-function tellProblems(problems: readonly FreezeProblem[], count: number): void {
-  const shown = problems.slice(0, PROBLEMS_PRINTED);
-  for (const { path, reason } of shown) process.stderr.write(`${printable(path)} ${printable(reason)}\n`);
-  if (count > shown.length) process.stderr.write(`… and ${count - shown.length} more\n`);
 }

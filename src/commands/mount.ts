@@ -1,6 +1,5 @@
 import { spawn } from 'node:child_process';
 import { constants, accessSync, mkdirSync, openSync, renameSync, statSync } from 'node:fs';
-import { homedir } from 'node:os';
 import { basename, join, resolve } from 'node:path';
 import { z } from 'zod';
 import { Config } from '../config.ts';
@@ -13,6 +12,7 @@ import { transportNamed } from '../fuse/transport/transports.ts';
 import { LOG_FILE_MAX_BYTES } from '../limits.ts';
 import { type LogLevel, createLogger } from '../log.ts';
 import { type RunningMount, startMount } from '../mount.ts';
+import { stateDirectory } from '../state-directory.ts';
 import { print } from './terminal.ts';
 
 export interface MountCommandOptions {
@@ -38,6 +38,14 @@ const VERDICT = z.discriminatedUnion('ready', [
   z.object({ ready: z.literal(false), message: z.string(), advice: z.string().optional() }),
 ]);
 type Verdict = z.infer<typeof VERDICT>;
+
+/** A folder of the staging area, and what to do with it; see `StagedFreezeOptions`. */
+const STAGED = z.object({ bucket: z.string(), folder: z.string() });
+const FREEZE = STAGED.extend({
+  name: z.string().optional(),
+  dryRun: z.boolean(),
+  keepStaging: z.boolean(),
+});
 
 /**
  * Mounts buckets at a directory: in the background, returning once the mount answers, or in the foreground until it
@@ -111,6 +119,14 @@ async function runMount(
       await mount.unmount();
       return { pid: process.pid };
     },
+    freeze: async (args, tell) => {
+      const { bucket, folder, ...freezing } = FREEZE.parse(args);
+      return mount.staged.freeze(bucket, folder, freezing, tell);
+    },
+    discard: async (args) => {
+      const { bucket, folder } = STAGED.parse(args);
+      return mount.staged.discard(bucket, folder);
+    },
   });
   if (process.send) tellParent({ ready: true });
   else print(`${mountpoint} is mounted; Ctrl-C unmounts it.`);
@@ -163,9 +179,8 @@ function allBuckets(config: Config): readonly string[] {
 
 /** In the XDG state directory, one for each mountpoint. */
 function defaultLogFile(mountpoint: string): string {
-  const state = process.env['XDG_STATE_HOME'] || join(homedir(), '.local', 'state');
   const name = mountpoint.replaceAll('/', '-').replace(/^-/, '') || basename(mountpoint) || 'root';
-  return join(state, 'dtool-ecs-mount', 'log', `${name}.log`);
+  return join(stateDirectory(), 'log', `${name}.log`);
 }
 
 function openLogFile(path: string): number {

@@ -1,14 +1,29 @@
+import { readJournals } from '../freeze/journal.ts';
+import type { StagedStatus } from '../freeze/staged-buckets.ts';
 import type { MountStatus } from '../mount.ts';
+import { journalDirectory } from '../state-directory.ts';
 import { runningMounts } from './running-mounts.ts';
-import { formatBytes, print, printJson, printable, styled } from './terminal.ts';
+import { formatBytes, print, printError, printJson, printable, styled } from './terminal.ts';
 
-/** Tells of every running mount of this user. */
+/** Tells of every running mount of this user, and in words of the freezes without a mount that were not finished. */
 export async function statusCommand(options: { readonly json: boolean }): Promise<void> {
   const mounts = await runningMounts();
-  if (options.json) printJson(mounts);
-  else if (mounts.length === 0) print('Nothing is mounted.');
-  else print(mounts.map(describe).join('\n\n'));
+  if (options.json) return printJson(mounts);
+  const told = new Set(
+    mounts.flatMap(({ staging, unfinished }) => [...staging, ...unfinished].flatMap(uuidOf)),
+  );
+  const others = (await readJournals(journalDirectory(), printError)).filter(
+    ({ state, uuid }) => state !== 'frozen' && uuid !== undefined && !told.has(uuid),
+  );
+  print(mounts.length === 0 ? 'Nothing is mounted.' : mounts.map(describe).join('\n\n'));
+  if (others.length === 0) return;
+  print(`\n${styled('bold', 'Freezes that were not finished')}`);
+  for (const { bucket, directory, uuid = '-', reason = 'it was interrupted' } of others)
+    print(row(bucket, `${uuid}, of ${directory}: ${reason}`));
 }
+
+const uuidOf = (known: { readonly uuid?: string | undefined } | { readonly state: 'open' }): string[] =>
+  'uuid' in known && known.uuid !== undefined ? [known.uuid] : [];
 
 function describe(mount: MountStatus): string {
   const { cache, store, problems } = mount;
@@ -32,6 +47,10 @@ function describe(mount: MountStatus): string {
       'requests',
       `${requests}, ${errors} failed, ${store.retries} retries, ${formatBytes(store.bytesRead)} read`,
     ),
+    ...mount.staging.map((staged) => row('staged', describeStaged(staged))),
+    ...mount.unfinished.map(({ bucket, directory, uuid, reason }) =>
+      row('unfinished', `${uuid} in ${bucket}, of ${directory}: ${reason}`),
+    ),
     row('problems', String(problems.length)),
     ...problems.map(
       ({ bucket, key, reason }) =>
@@ -40,6 +59,17 @@ function describe(mount: MountStatus): string {
   ].join('\n');
 }
 
+/** Such as `lab/results: uploading, 12.0 MiB of 1.0 GiB, 3 of 20 items`. */
+function describeStaged(staged: StagedStatus): string {
+  const what = `${staged.bucket}/${staged.name}: ${staged.state}`;
+  if (staged.state === 'open') return what;
+  if (staged.state === 'frozen') return `${what} as ${staged.uuid ?? '-'}`;
+  if (staged.state === 'failed') return `${what}: ${staged.reason}`;
+  if (!staged.progress) return what;
+  const { bytes, totalBytes, items, totalItems } = staged.progress;
+  return `${what}, ${formatBytes(bytes)} of ${formatBytes(totalBytes)}, ${items} of ${totalItems} items`;
+}
+
 function row(title: string, text: string): string {
-  return `  ${title.padEnd(9)} ${printable(text)}`;
+  return `  ${title.padEnd(10)} ${printable(text)}`;
 }

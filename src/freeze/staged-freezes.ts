@@ -47,9 +47,9 @@ export type StagedState =
       readonly uuid: string | undefined;
     };
 
-/** How a freeze of a staged folder ended. Plain data that survives JSON. */
+/** How a freeze ended. Plain data that survives JSON. */
 export type StagedResult =
-  | (FreezeResult & { readonly outcome: Exclude<FreezeResult['outcome'], 'unfinished'> })
+  | FreezeResult
   | {
       readonly outcome: 'refused';
       readonly message: string;
@@ -237,7 +237,7 @@ export class StagedFreezes {
         return undefined;
       }
       await this.#landed(folder, journal, result.uuid, keepStaging);
-      return { ...result, outcome: result.outcome };
+      return result;
     } catch (error) {
       if (sealed) folder.unseal();
       if (onlyFinish) throw error;
@@ -253,10 +253,9 @@ export class StagedFreezes {
     try {
       const { signal } = new AbortController();
       const obstacles = openFor(folder.writers());
-      const result = await this.#freeze(folder, { name, dryRun: true, obstacles, signal, onProgress });
-      return { ...result, outcome: 'dry-run' };
+      return await this.#freeze(folder, { name, dryRun: true, obstacles, signal, onProgress });
     } catch (error) {
-      if (error instanceof FreezeRefused) return refused(error, folder);
+      if (error instanceof FreezeRefused) return refusedResult(error, toldTo(folder, error).message);
       throw error;
     }
   }
@@ -336,7 +335,7 @@ export class StagedFreezes {
         ...(told.advice === undefined ? {} : { advice: told.advice }),
       });
     }
-    if (error instanceof FreezeRefused) return refused(error, folder);
+    if (error instanceof FreezeRefused) return refusedResult(error, told.message);
     throw told;
   }
 
@@ -359,9 +358,12 @@ export function stateOf(entry: JournalEntry | undefined): StagedState {
   return { state: 'failed', reason, advice, uuid };
 }
 
-function refused(error: FreezeRefused, folder: StagedFolder): StagedResult {
-  const { problems, count } = error;
-  return { outcome: 'refused', message: toldTo(folder, error).message, problems, count };
+/** @param message default: the error's */
+export function refusedResult(
+  { problems, count, message: own }: FreezeRefused,
+  message = own,
+): Extract<StagedResult, { outcome: 'refused' }> {
+  return { outcome: 'refused', message, problems, count };
 }
 
 /** An error in terms of what the user sees: the folder by its name, and what to do. */

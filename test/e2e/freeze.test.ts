@@ -2,60 +2,13 @@ import { createHash, randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { readFile, rm, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
-import { describe, expect, onTestFinished, test } from 'vitest';
-import type { InterceptedRequest, Fault } from '../../src/demo/s3/fault.ts';
-import { type S3Server, startS3Server, type S3User } from '../../src/demo/s3/server.ts';
-import { createS3ObjectStore } from '../../src/ecs/s3-object-store.ts';
-import type { ObjectStore } from '../../src/ecs/object-store.ts';
+import { describe, expect, test } from 'vitest';
 import { readRegistry } from '../../src/ecs/dtool/registry.ts';
 import { base64, folderOf, onlyDataset, readBack } from '../freeze/support.ts';
 import { randomBytesOf } from '../support/datasets.ts';
-import { CLI, User } from '../support/mounted.ts';
+import { BUCKET, OTHER, OWNER, stage } from '../support/freeze-stage.ts';
+import { CLI } from '../support/mounted.ts';
 import { configurationOf } from '../support/test-bucket.ts';
-
-const BUCKET = 'freeze-bucket';
-const OWNER = { name: 'owner', accessKeyId: 'owner', secretAccessKey: randomUUID() };
-/** May do all that the owner may; tells requests of one process from those of another. */
-const OTHER = { name: 'other', accessKeyId: 'other', secretAccessKey: randomUUID() };
-
-interface Stage {
-  readonly server: S3Server;
-  readonly store: ObjectStore;
-  /** Sees every request from when it is set on. */
-  intercept: (request: InterceptedRequest) => Promise<Fault | undefined>;
-  readonly user: (who?: S3User, prefix?: string) => Promise<User>;
-}
-
-async function stage(...users: readonly S3User[]): Promise<Stage> {
-  const made: { intercept: Stage['intercept'] } = { intercept: async () => undefined };
-  const server = await startS3Server({
-    users: [OWNER, OTHER, ...users],
-    buckets: [BUCKET],
-    intercept: async (request) => made.intercept(request),
-  });
-  const store = createS3ObjectStore({
-    bucket: BUCKET,
-    endpoint: server.endpoint,
-    credentials: async () => OTHER,
-  });
-  onTestFinished(async () => {
-    store.close();
-    await server.close();
-  });
-  return Object.assign(made, {
-    server,
-    store,
-    user: async (who: S3User = OWNER, prefix = '') => {
-      const user = await User.create({
-        ...configurationOf(BUCKET, server.endpoint, who),
-        [`DTOOL_ECS_DATASET_PREFIX_${BUCKET}`]: prefix,
-        LOGNAME: who.name,
-      });
-      onTestFinished(() => user.remove());
-      return user;
-    },
-  });
-}
 
 const sum = (counts: Readonly<Record<string, number>>): number =>
   Object.values(counts).reduce((total, count) => total + count, 0);
@@ -128,7 +81,11 @@ describe('freeze DIR --bucket B', () => {
     expect(JSON.parse(json.stdout)).toMatchObject({ outcome: 'refused', count: 3 });
     expect(json.exitCode).toBe(1);
     expect(server.requestCounts().PutObject).toBeUndefined();
-    expect((await ada.run('freeze', directory)).exitCode).toBe(2);
+    const nowhere = await ada.run('freeze', directory);
+    expect(nowhere).toMatchObject({
+      exitCode: 2,
+      stderr: expect.stringMatching(/is in no staging area; give --bucket <name>, or copy it into staging\//),
+    });
   });
 
   test('killed with SIGKILL at any request: a rerun ends in the same, one, whole dataset', async () => {

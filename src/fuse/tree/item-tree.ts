@@ -8,6 +8,7 @@ import {
 } from './node.ts';
 import { type Ownership, readOnlyAttributes, timestampOfSeconds } from './attributes.ts';
 import { Directory, type Entries } from './directory.ts';
+import { itemContent } from '../../cache/item-content.ts';
 import { type ContentSource, openContent } from './files.ts';
 import { ItemInodeNumbers, inodeNumber } from './inode-numbers.ts';
 import type { FileName } from '../../file-name.ts';
@@ -80,14 +81,9 @@ class ItemFile implements FileNode {
 
   async open(): Promise<OpenFile> {
     const { owner } = this.#family;
-    const { identifier, size, hash, timestamp } = this.item;
-    return openContent(owner.source, {
-      // The time tells apart what was written anew into a dataset that is not frozen and may have no hash.
-      id: `${owner.source.store.bucket}/${owner.uuid}/${identifier}/${hash}/${size}/${timestamp}`,
-      key: owner.keyOf(identifier),
-      size,
-      ...(owner.hashIsMd5 ? { md5: hash } : {}),
-    });
+    const { source, uuid, hashIsMd5 } = owner;
+    const dataset = { bucket: source.store.bucket, uuid };
+    return openContent(source, itemContent(dataset, this.item, owner.keyOf(this.item.identifier), hashIsMd5));
   }
 }
 
