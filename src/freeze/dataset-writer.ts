@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { Readable } from 'node:stream';
+import { setImmediate } from 'node:timers/promises';
 import { UserError } from '../errors.ts';
 import { KiB } from '../limits.ts';
 import {
@@ -39,6 +40,7 @@ export class DatasetWriter {
     for (const piece of batched(pieces())) {
       hash.update(piece);
       size += piece.length;
+      await setImmediate();
     }
     const open = (): Readable => Readable.from(batched(pieces()), { objectMode: false });
     await this.#put(path, { size, open }, hash.digest(), {});

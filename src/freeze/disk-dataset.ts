@@ -8,9 +8,10 @@ import { dotlessNameFlaw, nameFlaw } from '../ecs/dtool/names.ts';
 import { MANIFEST_MAX_BYTES } from '../limits.ts';
 import { mergeFragments } from './fragments.ts';
 import { listMetadataFiles, readMetadataFile } from './metadata-file.ts';
+import { ItemTable } from './item-table.ts';
 import type { FreezeProblems } from './problems.ts';
 import type { Source } from './source.ts';
-import { type SourceItem, walk } from './walk.ts';
+import { walk } from './walk.ts';
 
 /** dtool's layout on disk, dtoolcore.storagebroker.DiskStorageBroker 3.19; see also `ecs/dtool/disk-structure.ts`. */
 const ADMIN = '.dtool/dtool';
@@ -45,7 +46,7 @@ export async function readDiskDataset(
   if (!names.includes('data')) problems.refuse(DATA, 'is missing: it has the items');
   const items = names.includes('data')
     ? await walk({ root, below: DATA, skip: () => false, problems, signal })
-    : [];
+    : new ItemTable(root);
   const frozen = admin?.type === 'dataset';
   const manifest = frozen ? await dataset.manifest(items) : undefined;
   const readme = await readMetadataFile(root, README, problems);
@@ -97,7 +98,7 @@ class DiskDataset {
   }
 
   /** Checks names and sizes of what is there; contents are for later. */
-  async manifest(items: readonly SourceItem[]): Promise<Source['manifest']> {
+  async manifest(items: ItemTable): Promise<Source['manifest']> {
     const body = await readMetadataFile(this.#root, MANIFEST, this.#problems, MANIFEST_MAX_BYTES);
     if (!body) {
       this.#problems.refuse(MANIFEST, 'is missing, though the dataset is frozen');
@@ -150,12 +151,11 @@ class DiskDataset {
   }
 
   /** Those that are there and, before the freeze, those that the item metadata gathered so far make. */
-  async overlays(items: readonly SourceItem[], frozen: boolean): Promise<ReadonlyMap<string, Buffer>> {
-    const identifiers = new Set<string>(items.map(({ identifier }) => identifier));
+  async overlays(items: ItemTable, frozen: boolean): Promise<ReadonlyMap<string, Buffer>> {
     const overlays = await this.#jsonFiles('.dtool/overlays', (value) => {
       if (!isJsonObject(value)) return 'is no JSON object';
       const keys = Object.keys(value);
-      const same = keys.length === identifiers.size && keys.every((key) => identifiers.has(key));
+      const same = keys.length === items.length && keys.every((key) => items.indexOf(key) !== undefined);
       return same ? undefined : 'has not exactly the identifiers of the items; correct or remove it';
     });
     if (frozen) return overlays;

@@ -2,7 +2,7 @@ import { isUtf8 } from 'node:buffer';
 import { dotlessNameFlaw } from '../ecs/dtool/names.ts';
 import { listMetadataFiles, readMetadataFile } from './metadata-file.ts';
 import type { FreezeProblems } from './problems.ts';
-import type { SourceItem } from './walk.ts';
+import type { ItemTable } from './item-table.ts';
 
 /**
  * Makes overlays of the item metadata that dtool keeps until a dataset is frozen: files `<identifier>.<name>.json`
@@ -14,10 +14,9 @@ import type { SourceItem } from './walk.ts';
 export async function mergeFragments(
   root: string,
   folder: string,
-  items: readonly SourceItem[],
+  items: ItemTable,
   problems: FreezeProblems,
 ): Promise<ReadonlyMap<string, Buffer>> {
-  const identifiers = new Set<string>(items.map(({ identifier }) => identifier));
   // The text of a value is kept as it is: 1.0 is another number than 1 in Python.
   const values = new Map<string, Map<string, string>>();
   for (const fileName of await listMetadataFiles(root, folder, problems)) {
@@ -26,7 +25,7 @@ export async function mergeFragments(
     const flaw = identifier === '' ? 'is no item metadata; remove it' : dotlessNameFlaw(name);
     if (flaw !== undefined) {
       problems.refuse(path, flaw);
-    } else if (!identifiers.has(identifier)) {
+    } else if (items.indexOf(identifier) === undefined) {
       problems.warn(path, 'is about an item that is not there, and is left out');
     } else {
       const body = await readMetadataFile(root, path, problems);
@@ -37,7 +36,10 @@ export async function mergeFragments(
   }
   return new Map(
     Array.from(values, ([name, byItem]) => {
-      const members = items.map(({ identifier }) => `  "${identifier}": ${byItem.get(identifier) ?? 'null'}`);
+      const members = Array.from(
+        items.identifiers(),
+        (identifier) => `  "${identifier}": ${byItem.get(identifier) ?? 'null'}`,
+      );
       return [name, Buffer.from(`{\n${members.join(',\n')}\n}`)];
     }),
   );

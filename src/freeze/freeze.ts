@@ -4,13 +4,14 @@ import { resolve } from 'node:path';
 import type { Clock } from '../clock.ts';
 import { type DatasetKeyPrefix, datasetKeyPrefix, type DatasetUuid } from '../ecs/dtool/keys.ts';
 import type { ManifestItem } from '../ecs/dtool/manifest.ts';
-import { listAll, type ListedObject, type ObjectStore } from '../ecs/object-store.ts';
+import { listAll, type ObjectStore } from '../ecs/object-store.ts';
 import { messageOf, UserError } from '../errors.ts';
 import type { FileHasher } from './file-hasher.ts';
-import { hashItems, type ItemMd5s } from './item-md5.ts';
+import { hashItems } from './item-md5.ts';
 import { FreezeJournal, type JournalEntry } from './journal.ts';
 import { contentDigest, type FreezePlan, planFreeze } from './plan.ts';
 import type { FreezeProblem } from './problems.ts';
+import { PresentObjects } from './present-objects.ts';
 import { type FreezeProgress, ProgressCounter } from './progress.ts';
 import type { FreezeUser } from './readme.ts';
 import { alreadyFrozen, findDataset, type RegisteredDataset } from './registration.ts';
@@ -18,8 +19,10 @@ import { manifestItem, writeDataset } from './write-dataset.ts';
 
 export interface FreezeOptions {
   readonly directory: string;
-  /** Default: the one that a dtool dataset has, else the directory's. */
+  /** Default: the one that a dtool dataset has, else `defaultName`. */
   readonly name?: string | undefined;
+  /** Default: the directory's. */
+  readonly defaultName?: string | undefined;
   /** Says what would be done, and changes nothing, in the bucket or on disk. */
   readonly dryRun?: boolean;
   readonly store: ObjectStore;
@@ -105,6 +108,7 @@ async function run(options: FreezeOptions, directory: string, journal: FreezeJou
   const plan = await planFreeze({
     directory: resolve(options.directory),
     name: options.name,
+    defaultName: options.defaultName,
     user,
     createdAt,
     hasher,
@@ -133,9 +137,8 @@ async function run(options: FreezeOptions, directory: string, journal: FreezeJou
   const { registered, trusted } = choice;
   const prefix = registered?.prefix ?? writePrefix;
   const keyPrefix = datasetKeyPrefix(prefix, uuid);
-  const present = new Map<string, ListedObject>();
-  if (registered)
-    for await (const object of listAll(store, keyPrefix, { signal })) present.set(object.key, object);
+  const present = new PresentObjects(keyPrefix, plan.source.items);
+  if (registered) for await (const object of listAll(store, keyPrefix, { signal })) present.add(object);
   const progress = new ProgressCounter('uploading', result.items, plan.totalBytes, onProgress);
   const began: JournalEntry = {
     version: 1,
@@ -148,7 +151,7 @@ async function run(options: FreezeOptions, directory: string, journal: FreezeJou
     createdAt,
     keep: options.keep,
   };
-  const md5s = await writeDataset({
+  await writeDataset({
     store,
     plan,
     uuid,
@@ -165,11 +168,11 @@ async function run(options: FreezeOptions, directory: string, journal: FreezeJou
     progress,
   });
   const { skipped } = progress.current;
-  await options.onFrozen?.({ uuid, keyPrefix, items: frozenItems(plan, md5s) });
+  await options.onFrozen?.({ uuid, keyPrefix, items: frozenItems(plan) });
   return { ...result, uuid, outcome: 'frozen', uploadedItems: result.items - skipped };
 }
 
-function* frozenItems({ source }: FreezePlan, md5s: ItemMd5s): Generator<ManifestItem & { path: string }> {
+function* frozenItems({ source, md5s }: FreezePlan): Generator<ManifestItem & { path: string }> {
   for (const item of source.items) {
     const described = source.manifest?.items.get(item.identifier) ?? manifestItem(item, md5s);
     yield { ...described, path: item.path };
@@ -206,7 +209,7 @@ async function chooseDataset(
         plan.source.kind === 'frozen'
           ? plan.md5s
           : await hashItems(items, hasher, signal, ({ size }) => checked.add({ items: 1, bytes: size }));
-      if (contentDigest(plan, md5s) === earlier.content)
+      if ((await contentDigest(plan, md5s)) === earlier.content)
         return { uuid, registered, trusted: true, done: true };
     }
     // The directory has changed since: what it has now is another dataset.

@@ -1,11 +1,12 @@
 import { createHash } from 'node:crypto';
 import { basename } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import type { AdminMetadata } from '../ecs/dtool/admin-metadata.ts';
 import type { DatasetUuid } from '../ecs/dtool/keys.ts';
 import { nameFlaw } from '../ecs/dtool/names.ts';
 import { DTOOLCORE_VERSION } from '../ecs/dtool/structure.ts';
 import type { FileHasher } from './file-hasher.ts';
-import { hashItems, type ItemMd5s, md5Hex } from './item-md5.ts';
+import { hashItems, ItemMd5s, md5Hex } from './item-md5.ts';
 import { type FreezeProblem, FreezeProblems } from './problems.ts';
 import { type FreezeProgress, ProgressCounter } from './progress.ts';
 import { type FreezeUser, makeReadme, readmeFlaw } from './readme.ts';
@@ -21,7 +22,7 @@ export interface FreezePlan {
   readonly readme: Buffer;
   /** Of all items, in bytes. */
   readonly totalBytes: number;
-  /** Of a frozen source, where they were checked; empty else. */
+  /** Known where they were checked: of a frozen source. The upload fills in the others. */
   readonly md5s: ItemMd5s;
   readonly warnings: readonly FreezeProblem[];
 }
@@ -29,8 +30,9 @@ export interface FreezePlan {
 export interface PlanOptions {
   /** Absolute. */
   readonly directory: string;
-  /** Default: the one that a dtool dataset has, else the directory's. */
+  /** As in `FreezeOptions`. */
   readonly name?: string | undefined;
+  readonly defaultName?: string | undefined;
   readonly user: FreezeUser;
   /** For a source that does not say: seconds since the epoch. */
   readonly createdAt: number;
@@ -53,14 +55,14 @@ export async function planFreeze(options: PlanOptions): Promise<FreezePlan> {
   const problems = new FreezeProblems();
   for (const { path, reason } of options.obstacles ?? []) problems.refuse(path, reason);
   const source = await readSource(directory, problems, signal);
-  const name = options.name ?? source.admin?.name ?? basename(directory);
+  const name = options.name ?? source.admin?.name ?? options.defaultName ?? basename(directory);
   const flaw = nameFlaw(name);
   if (flaw !== undefined) {
     const what = options.name === undefined ? directory : '--name';
     problems.refuse(what, `${JSON.stringify(name)} ${flaw}; give another with --name`);
   }
   if (source.items.length === 0) problems.warn(directory, 'has no items');
-  const totalBytes = source.items.reduce((sum, { size }) => sum + size, 0);
+  const { totalBytes } = source.items;
   const admin = {
     dtoolcoreVersion: source.admin?.dtoolcoreVersion ?? DTOOLCORE_VERSION,
     name,
@@ -104,16 +106,19 @@ async function checkContents(
   { hasher, signal, onProgress }: PlanOptions,
   problems: FreezeProblems,
 ): Promise<ItemMd5s> {
-  if (!manifest) return new Map();
+  if (!manifest) return new ItemMd5s(items.length);
   const progress = new ProgressCounter('checking', items.length, totalBytes, onProgress);
   const md5s = await hashItems(items, hasher, signal, ({ size }) => progress.add({ items: 1, bytes: size }));
-  for (const { identifier, relpath } of items) {
-    const described = manifest.items.get(identifier);
-    if (described && described.hash !== md5s.get(identifier))
-      problems.refuse(`data/${relpath}`, 'has another content than the manifest says; restore it');
+  for (const item of items) {
+    const described = manifest.items.get(item.identifier);
+    if (described && described.hash !== md5s.get(item))
+      problems.refuse(`data/${item.relpath}`, 'has another content than the manifest says; restore it');
   }
   return md5s;
 }
+
+/** Items that are looked at before others get their turn. */
+const ITEMS_PER_TURN = 1_000;
 
 /**
  * What tells whether a directory has the content that was frozen: SHA-256 in hex over everything but the times and
@@ -121,13 +126,16 @@ async function checkContents(
  *
  * @param md5s of all items
  */
-export function contentDigest({ source, admin }: FreezePlan, md5s: ItemMd5s): string {
+export async function contentDigest({ source, admin }: FreezePlan, md5s: ItemMd5s): Promise<string> {
   const hash = createHash('sha256');
   const add = (...parts: readonly (string | number | undefined)[]): void => {
     hash.update(`${JSON.stringify(parts)}\n`);
   };
   add('name', admin.name);
-  for (const { identifier, size } of source.items) add('item', identifier, size, md5s.get(identifier));
+  for (const item of source.items) {
+    add('item', item.identifier, item.size, md5s.get(item));
+    if (item.index % ITEMS_PER_TURN === 0) await setImmediate();
+  }
   if (source.readme) add('readme', md5Hex(source.readme));
   for (const tag of source.tags.toSorted()) add('tag', tag);
   for (const [kind, files] of [

@@ -8,14 +8,13 @@ import { UserError, messageOf } from '../errors.ts';
 import { readDiskDataset } from './disk-dataset.ts';
 import { readPlainFolder } from './plain-folder.ts';
 import type { FreezeProblems } from './problems.ts';
-import type { SourceItem } from './walk.ts';
+import type { ItemTable } from './item-table.ts';
 
 /** What a directory has that can become a dataset. */
 export interface Source {
   /** A plain folder, dtool's layout on disk, or a frozen dataset in that layout. */
   readonly kind: 'folder' | 'proto' | 'frozen';
-  /** Sorted by identifier. */
-  readonly items: readonly SourceItem[];
+  readonly items: ItemTable;
   /** Undefined where there is none. */
   readonly readme: Buffer | undefined;
   readonly tags: readonly string[];

@@ -268,6 +268,7 @@ export class StagedFreezes {
     return freeze({
       ...this.#options,
       directory: folder.path,
+      defaultName: folder.name,
       ...more,
       onFrozen: async (dataset) => {
         // The dataset is frozen: what is only convenient must not make a failure of it.

@@ -1,23 +1,24 @@
 import { itemMetadata } from '../ecs/dtool/item-metadata.ts';
 import { itemKey, type DatasetKeyPrefix } from '../ecs/dtool/keys.ts';
-import { type ListedObject, type ObjectStore, StoreError } from '../ecs/object-store.ts';
+import { type ObjectStore, StoreError } from '../ecs/object-store.ts';
 import { forEachBounded } from '../for-each-bounded.ts';
 import { FREEZE_UPLOADS_MAX } from '../limits.ts';
 import { putObject } from './dataset-writer.ts';
 import type { FileHasher } from './file-hasher.ts';
 import { isBuffered, type ItemMd5s, itemMd5, md5Hex } from './item-md5.ts';
+import type { ItemTable, SourceItem } from './item-table.ts';
+import type { PresentObjects } from './present-objects.ts';
 import type { ProgressCounter } from './progress.ts';
 import { readSourceFile, SourceChangedError, streamSourceFile } from './source-file.ts';
-import type { SourceItem } from './walk.ts';
 
 export interface UploadOptions {
   readonly store: ObjectStore;
   readonly keyPrefix: DatasetKeyPrefix;
-  readonly items: readonly SourceItem[];
-  /** MD5s that are known already. */
-  readonly known: ItemMd5s;
-  /** By key, what the bucket has of the dataset. */
-  readonly present: ReadonlyMap<string, ListedObject>;
+  readonly items: ItemTable;
+  /** Those that are known are taken, the others filled in. */
+  readonly md5s: ItemMd5s;
+  /** What the bucket has of the dataset. */
+  readonly present: PresentObjects;
   /** Whether an object with the right content has the right metadata, since only a freeze of ours can have put it. */
   readonly trusted: boolean;
   readonly hasher: FileHasher;
@@ -33,20 +34,17 @@ export interface UploadOptions {
  * differ. Small files are read once. (Measured: hashing runs at 770 MB/s beside uploads; sending first and setting
  * the metadata by a copy in the store would need another request and rewrite the object on most stores.)
  *
- * @returns the MD5s of all items
  * @throws SourceChangedError when a file is not what the plan saw
  * @throws what the store throws
  */
-export async function uploadItems(options: UploadOptions): Promise<ItemMd5s> {
-  const { items, signal, progress, known } = options;
-  const md5s: ItemMd5s = new Map(known);
+export async function uploadItems(options: UploadOptions): Promise<void> {
+  const { items, signal, progress, md5s } = options;
   const uploadOne = async (item: SourceItem, taskSignal: AbortSignal): Promise<void> => {
     const { md5, sent } = await upload(item, options, taskSignal);
-    md5s.set(item.identifier, md5);
+    md5s.set(item, md5);
     progress.add(sent ? { items: 1 } : { items: 1, skipped: 1, bytes: item.size });
   };
   await forEachBounded(items, FREEZE_UPLOADS_MAX, uploadOne, signal);
-  return md5s;
 }
 
 async function upload(
@@ -54,11 +52,10 @@ async function upload(
   options: UploadOptions,
   signal: AbortSignal,
 ): Promise<{ readonly md5: string; readonly sent: boolean }> {
-  const { store, keyPrefix, progress, hasher, known } = options;
+  const { store, keyPrefix, progress, hasher, md5s } = options;
   const key = itemKey(keyPrefix, item.identifier);
   const buffered = isBuffered(item) ? await readSourceFile(item) : undefined;
-  const md5 =
-    known.get(item.identifier) ?? (buffered ? md5Hex(buffered) : await itemMd5(item, hasher, signal));
+  const md5 = md5s.get(item) ?? (buffered ? md5Hex(buffered) : await itemMd5(item, hasher, signal));
   if (await isPresent(key, item, md5, options, signal)) return { md5, sent: false };
 
   let counted = 0;
@@ -92,16 +89,16 @@ async function upload(
 
 async function isPresent(
   key: string,
-  { relpath, size }: SourceItem,
+  item: SourceItem,
   md5: string,
   { store, present, trusted }: UploadOptions,
   signal: AbortSignal,
 ): Promise<boolean> {
-  const listed = present.get(key);
-  if (listed?.size !== size) return false;
+  const listed = present.get(item);
+  if (!listed) return false;
   if (trusted && listed.etag === md5) return true;
   // The ETag is no MD5 on encrypting stores, for one; then what we have put beside the content tells.
   const { metadata } = await store.head(key, { priority: 'background', signal });
-  const expected = itemMetadata(relpath, md5);
+  const expected = itemMetadata(item.relpath, md5);
   return metadata['handle'] === expected.handle && metadata['checksum'] === expected.checksum;
 }

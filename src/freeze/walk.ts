@@ -5,16 +5,11 @@ import { join } from 'node:path';
 import { messageOf } from '../errors.ts';
 import { forEachBounded } from '../for-each-bounded.ts';
 import { FREEZE_FILE_CHECKS_MAX, FREEZE_ITEMS_MAX, SINGLE_PUT_MAX_BYTES } from '../limits.ts';
-import { identifierOf, type ItemIdentifier } from '../ecs/dtool/identifier.ts';
+import { identifierOf } from '../ecs/dtool/identifier.ts';
 import { RELPATH_MAX_BYTES } from '../ecs/dtool/item-metadata.ts';
+import { ItemTable } from './item-table.ts';
 import type { FreezeProblems } from './problems.ts';
-import { sourceFile, type SourceFile } from './source-file.ts';
-
-/** A file that becomes an item. */
-export interface SourceItem extends SourceFile {
-  readonly relpath: string;
-  readonly identifier: ItemIdentifier;
-}
+import { sourceFile } from './source-file.ts';
 
 export interface WalkOptions {
   /** Absolute and free of symbolic links: the directory that these may point into. */
@@ -34,9 +29,10 @@ export interface WalkOptions {
  *
  * @throws the signal's reason
  */
-export async function walk(options: WalkOptions): Promise<readonly SourceItem[]> {
+export async function walk(options: WalkOptions): Promise<ItemTable> {
   const items = await new Walk(options).run();
-  return items.toSorted((a, b) => (a.identifier < b.identifier ? -1 : 1));
+  items.sort();
+  return items;
 }
 
 /** The directories that lead to one, itself included: a link to one of them would go round for ever. */
@@ -48,18 +44,19 @@ interface Ancestry {
 
 class Walk {
   readonly #options: WalkOptions;
-  readonly #items: SourceItem[] = [];
+  readonly #items: ItemTable;
 
   constructor(options: WalkOptions) {
     this.#options = options;
+    this.#items = new ItemTable(join(options.root, options.below));
   }
 
-  async run(): Promise<SourceItem[]> {
+  async run(): Promise<ItemTable> {
     const { root, below, problems } = this.#options;
     const path = join(root, below);
     if (!isInside(root, await realpath(path))) {
       problems.refuse(below, 'is a symbolic link that leaves the directory; put a copy in its place');
-      return [];
+      return this.#items;
     }
     const top = await stat(path, { bigint: true });
     await this.#directory('', { dev: top.dev, ino: top.ino, parent: undefined });
@@ -137,7 +134,7 @@ class Walk {
     }
     if (this.#items.length === FREEZE_ITEMS_MAX)
       return refuse(`is one more than the ${FREEZE_ITEMS_MAX} items that a dataset can have; make several`);
-    this.#items.push({ ...sourceFile(path, stats), relpath, identifier: identifierOf(relpath) });
+    this.#items.add(relpath, identifierOf(relpath), sourceFile(path, stats));
     return undefined;
   }
 

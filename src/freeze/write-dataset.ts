@@ -4,7 +4,6 @@ import { DTOOL_README_TXT } from '../ecs/dtool/dtool-readme.ts';
 import {
   ADMIN_METADATA,
   ANNOTATIONS,
-  DATA,
   type DatasetKeyPrefix,
   type DatasetUuid,
   DTOOL_README,
@@ -18,19 +17,20 @@ import {
 import { type ManifestItem, renderManifest } from '../ecs/dtool/manifest.ts';
 import { readAdminMetadata } from '../ecs/dtool/registry.ts';
 import { DTOOLCORE_VERSION, renderStructure } from '../ecs/dtool/structure.ts';
-import type { ListedObject, ObjectStore } from '../ecs/object-store.ts';
+import type { ObjectStore } from '../ecs/object-store.ts';
 import { messageOf, UserError } from '../errors.ts';
 import { forEachBounded } from '../for-each-bounded.ts';
 import { FREEZE_UPLOADS_MAX } from '../limits.ts';
 import { DatasetWriter, WriteRefused } from './dataset-writer.ts';
 import type { FileHasher } from './file-hasher.ts';
 import type { ItemMd5s } from './item-md5.ts';
+import type { SourceItem } from './item-table.ts';
 import type { FreezeJournal, JournalEntry } from './journal.ts';
 import { contentDigest, type FreezePlan } from './plan.ts';
+import type { PresentObjects } from './present-objects.ts';
 import type { ProgressCounter } from './progress.ts';
 import { alreadyFrozen, register, type RegisteredDataset } from './registration.ts';
 import { uploadItems } from './upload.ts';
-import type { SourceItem } from './walk.ts';
 
 export interface WriteOptions {
   readonly store: ObjectStore;
@@ -40,8 +40,8 @@ export interface WriteOptions {
   readonly keyPrefix: DatasetKeyPrefix;
   /** What the bucket had under the uuid a moment ago; not frozen. */
   readonly registered: RegisteredDataset | undefined;
-  /** By key, all that the bucket has below the key prefix. */
-  readonly present: ReadonlyMap<string, ListedObject>;
+  /** All that the bucket has below the key prefix. */
+  readonly present: PresentObjects;
   /** Whether that can only come from a freeze of this directory by us. */
   readonly trusted: boolean;
   readonly journal: FreezeJournal;
@@ -72,10 +72,8 @@ export interface WriteOptions {
  * 13. the journal: `frozen`
  *
  * Every step may be repeated. Steps 2 and 3 show whether the user may write where the items go.
- *
- * @returns the MD5s of all items
  */
-export async function writeDataset(options: WriteOptions): Promise<ItemMd5s> {
+export async function writeDataset(options: WriteOptions): Promise<void> {
   const { store, plan, uuid, keyPrefix, journal, began, clock, signal } = options;
   const { source } = plan;
   const writer = new DatasetWriter(store, keyPrefix, signal);
@@ -91,7 +89,8 @@ export async function writeDataset(options: WriteOptions): Promise<ItemMd5s> {
   if (!before || renderAdminMetadata(before) !== renderAdminMetadata(proto)) await writer.putAdmin(proto);
   await writer.put(README, plan.readme);
 
-  const md5s = await uploadItems({ ...options, items: source.items, known: plan.md5s });
+  const { md5s } = plan;
+  await uploadItems({ ...options, items: source.items, md5s });
   const small = [
     ...source.tags.map((tag) => [TAGS + tag, Buffer.of()] as const),
     ...Array.from(source.annotations, ([name, body]) => [`${ANNOTATIONS}${name}.json`, body] as const),
@@ -102,7 +101,7 @@ export async function writeDataset(options: WriteOptions): Promise<ItemMd5s> {
   await forEachBounded(extra, FREEZE_UPLOADS_MAX, deleteOne, signal);
 
   const frozenAt = plan.admin.frozenAt ?? clock.now() / 1000;
-  const committing = { ...began, frozenAt, content: contentDigest(plan, md5s) };
+  const committing = { ...began, frozenAt, content: await contentDigest(plan, md5s) };
   await journal.write({ ...committing, state: 'committing' });
   options.progress.enter('committing');
   if (source.manifest) await writer.put(MANIFEST, source.manifest.body);
@@ -114,7 +113,6 @@ export async function writeDataset(options: WriteOptions): Promise<ItemMd5s> {
   if (now.type === 'dataset') throw alreadyFrozen(store.bucket, uuid);
   await writer.putAdmin({ ...proto, type: 'dataset', frozenAt });
   await journal.write({ ...committing, state: 'frozen' });
-  return md5s;
 }
 
 /** Steps 2 and 3, which leave nothing behind when the user may not write. */
@@ -143,7 +141,6 @@ async function claim(options: WriteOptions, writer: DatasetWriter): Promise<void
 
 /** Keys of the dataset in the bucket that it will not have. */
 function keysBeyondPlan({ plan, keyPrefix, present }: WriteOptions): readonly string[] {
-  if (present.size === 0) return [];
   const { source } = plan;
   const paths = new Set([
     ADMIN_METADATA,
@@ -151,12 +148,11 @@ function keysBeyondPlan({ plan, keyPrefix, present }: WriteOptions): readonly st
     DTOOL_README,
     README,
     MANIFEST,
-    ...source.items.map(({ identifier }) => DATA + identifier),
     ...source.tags.map((tag) => TAGS + tag),
     ...Array.from(source.annotations.keys(), (name) => `${ANNOTATIONS}${name}.json`),
     ...Array.from(source.overlays.keys(), (name) => `${OVERLAYS}${name}.json`),
   ]);
-  return [...present.keys()].filter((key) => !paths.has(key.slice(keyPrefix.length)));
+  return present.others.filter((key) => !paths.has(key.slice(keyPrefix.length)));
 }
 
 function foreignKeys(bucket: string, uuid: DatasetUuid, keys: readonly string[]): UserError {
@@ -172,10 +168,8 @@ function* manifestItems({ source }: FreezePlan, md5s: ItemMd5s): Generator<Manif
 }
 
 /** What the manifest says of a file: its time in microseconds, as Python has them. */
-export function manifestItem(
-  { identifier, relpath, size, mtimeNs }: SourceItem,
-  md5s: ItemMd5s,
-): ManifestItem {
-  const hash = md5s.get(identifier) ?? '';
+export function manifestItem(item: SourceItem, md5s: ItemMd5s): ManifestItem {
+  const { identifier, relpath, size, mtimeNs } = item;
+  const hash = md5s.get(item) ?? '';
   return { identifier, relpath, size, hash, timestamp: Number(mtimeNs / 1000n) / 1e6 };
 }

@@ -30,6 +30,7 @@ function failing(store: ObjectStore, from: number): ObjectStore {
 test('sealed, uploaded, committed, shown, and then gone with its journal', async () => {
   const memory = new MemoryObjectStore();
   const folder = await staged();
+  folder.name = 'shown-name';
   const frozen: (readonly [string, string, string])[] = [];
   const states: string[] = [];
   const freezes = freezesOf(memory, folder, {
@@ -46,7 +47,7 @@ test('sealed, uploaded, committed, shown, and then gone with its journal', async
   expect(await freezes.state(folder)).toEqual({ state: 'open' });
   const freezing = freezes.freeze(folder, {}, ({ phase }: FreezeProgress) => states.push(phase));
   expect(await freezes.state(folder)).toMatchObject({ state: 'sealing' });
-  expect(await freezing).toMatchObject({ outcome: 'frozen', items: 3, name: 'results' });
+  expect(await freezing).toMatchObject({ outcome: 'frozen', items: 3, name: 'shown-name' });
   expect([...new Set(states)]).toEqual(['uploading', 'committing']);
   expect(folder.calls).toEqual(['seal', 'landed', 'remove']);
   expect(existsSync(folder.path)).toBe(false);

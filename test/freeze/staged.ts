@@ -12,7 +12,7 @@ import { inlineHasher, USER } from './support.ts';
 
 /** A staged folder whose changes are made by the test, which is told whether they may be. */
 export class FakeFolder implements StagedFolder {
-  readonly name: string;
+  name: string;
   readonly path: string;
   open: string[] = [];
   sealed = false;
