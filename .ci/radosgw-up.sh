@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Starts Ceph on the loopback interface for tests: one monitor, one OSD with its objects in memory, and radosgw.
-# Usage: radosgw-up.sh DIR   Listens on 127.0.0.1:${RGW_PORT:-7480}. User: ADMINKEY, ADMINSECRET.
+# Usage: radosgw-up.sh DIR   Listens on 127.0.0.1:${RGW_PORT:-7480}. Users: admin, alice and bob with ADMINKEY:ADMINSECRET
+# and so on.
 # Debian packages: radosgw ceph-osd ceph-mon curl
 set -eu
 dir=${1:?usage: radosgw-up.sh DIR}
@@ -65,5 +66,7 @@ ceph-osd -i 0 >"$dir/log/osd-start.txt" 2>&1
 timeout 60 sh -c 'until ceph osd stat 2>/dev/null | grep -q "1 up"; do sleep 0.2; done'
 radosgw -n client.rgw
 timeout 60 sh -c "until curl -s -o /dev/null http://127.0.0.1:$port/; do sleep 0.2; done"
-radosgw-admin --admin-socket= -n client.rgw user create --uid=admin --display-name=admin \
-  --access-key=ADMINKEY --secret=ADMINSECRET >/dev/null
+for user in admin alice bob; do
+  radosgw-admin --admin-socket= -n client.rgw user create --uid="$user" --display-name="$user" \
+    --access-key="${user^^}KEY" --secret="${user^^}SECRET" >/dev/null
+done

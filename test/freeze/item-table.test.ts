@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { expect, test } from 'vitest';
 import type { ItemIdentifier } from '../../src/ecs/dtool/identifier.ts';
 import { ItemTable } from '../../src/freeze/item-table.ts';
