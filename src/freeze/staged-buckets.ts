@@ -64,7 +64,10 @@ export class StagedBuckets {
     return freezes.discard(found);
   }
 
-  /** Looks after what was under way when an earlier mount ended: see {@link StagedFreezes.recover}. */
+  /**
+   * Looks after what was under way when an earlier mount ended: see {@link StagedFreezes.recover}. Goes on after it has
+   * resolved.
+   */
   async recover(): Promise<void> {
     for (const { freezes, folders } of this.#buckets.values())
       await Promise.all(folders().map(async (folder) => freezes.recover(folder)));

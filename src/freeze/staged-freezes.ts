@@ -123,20 +123,22 @@ export class StagedFreezes {
 
   /**
    * Looks after a folder that a freeze was under way for when the process ended: one whose dataset was committed is
-   * removed, everything else stays for the user to decide. To be called before anybody can change the folder.
+   * removed, everything else stays for the user to decide. To be called before anybody can change the folder: when it
+   * resolves, a folder that may go is sealed; `done` tells when that is decided.
    */
-  async recover(folder: StagedFolder): Promise<void> {
+  async recover(folder: StagedFolder): Promise<{ readonly done: Promise<void> }> {
+    const warn = (error: unknown): void => {
+      this.#options.log.warn({ folder: folder.name }, messageOf(error));
+    };
     let entry: JournalEntry | undefined;
     try {
       entry = await this.#journal(folder).read();
     } catch (error) {
-      this.#options.log.warn({ folder: folder.name }, messageOf(error));
+      warn(error);
     }
     const isOver = entry?.state === 'committing' || (entry?.state === 'frozen' && entry.keep !== true);
-    if (!isOver || this.#stopped || this.#runs.has(folder.path)) return;
-    await this.#start(folder, {}, true).result.catch((error: unknown) => {
-      this.#options.log.warn({ folder: folder.name }, messageOf(error));
-    });
+    if (!isOver || this.#stopped || this.#runs.has(folder.path)) return { done: Promise.resolve() };
+    return { done: this.#start(folder, {}, true).result.then(() => {}, warn) };
   }
 
   async state(folder: StagedFolder): Promise<StagedState> {

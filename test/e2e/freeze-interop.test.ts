@@ -1,18 +1,14 @@
 import { execFile } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { startS3Server } from '../../src/demo/s3/server.ts';
 import { folderOf, scratch } from '../freeze/support.ts';
 import { User } from '../support/mounted.ts';
+import { dtool, PYTHON } from '../support/real-dtool.ts';
 import { configurationOf } from '../support/test-bucket.ts';
-
-/** A Python that has dtool-info and dtool-ecs. */
-const PYTHON = process.env['DTOOL_ECS_TEST_PYTHON'];
-if (PYTHON === undefined)
-  process.stderr.write('SKIPPED: freeze against the real dtool, because DTOOL_ECS_TEST_PYTHON is not set\n');
 
 const BUCKET = 'interop-bucket';
 
@@ -83,11 +79,9 @@ describe.skipIf(PYTHON === undefined)('what we froze, to the real dtool', () => 
     const inspected = await user.exec(python, '-c', INSPECT, `ecs://${BUCKET}/`, await scratch());
     expect(inspected, inspected.stderr).toMatchObject({ exitCode: 0 });
     const result = JSON.parse(inspected.stdout) as Inspected;
-    const dtool = join(dirname(python), 'dtool');
-    const verified = await user.exec(dtool, 'verify', '-f', result.uri);
-    expect(verified.stdout + verified.stderr).toContain('All good');
-    const summary = await user.exec(dtool, 'summary', result.uri);
-    expect(summary.stdout).toContain(`number_of_items: ${Object.keys(result.items).length}`);
+    expect(await dtool(user, 'verify', '-f', result.uri)).toContain('All good');
+    const summary = await dtool(user, 'summary', result.uri);
+    expect(summary).toContain(`number_of_items: ${Object.keys(result.items).length}`);
     return result;
   }
 

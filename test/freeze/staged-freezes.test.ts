@@ -110,7 +110,7 @@ test('a store that goes away: unsealed, the reason kept over the end of the proc
     reason: expect.stringContaining('no route'),
     uuid: key.slice('dtool-'.length),
   });
-  await freezes.recover(folder);
+  await (await freezes.recover(folder)).done;
   expect(folder.calls).toEqual(['seal', 'unseal']);
   const puts = memory.requests.put;
   expect(await freezes.freeze(folder)).toMatchObject({
@@ -164,7 +164,7 @@ test('kept on demand: open again, and seen to be done when it is frozen once mor
   const freezes = freezesOf(memory, folder);
   const first = await freezes.freeze(folder, { keepStaging: true });
   expect(folder.calls).toEqual(['seal', 'unseal']);
-  await freezesOf(memory, folder).recover(folder);
+  await (await freezesOf(memory, folder).recover(folder)).done;
   expect(existsSync(folder.path)).toBe(true);
   expect(await freezes.state(folder)).toMatchObject({ state: 'frozen' });
   await writeFile(join(folder.path, 'a'), 'changed');
@@ -204,7 +204,9 @@ test('a process that ends between the commit and the end: the next one cleans up
     await removeLocks(again);
     const puts = memory.requests.put;
     const next = freezesOf(memory, again);
-    await next.recover(again);
+    const { done } = await next.recover(again);
+    expect(again.sealed).toBe(true);
+    await done;
     expect(again.calls, moment).toEqual(['seal', 'remove']);
     expect(memory.requests.put).toBe(puts);
     expect(await journalNames(again)).toEqual([]);

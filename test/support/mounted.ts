@@ -1,4 +1,4 @@
-import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { type ChildProcess, type ChildProcessWithoutNullStreams, execFile, spawn } from 'node:child_process';
 import { mkdtemp, readFile, rm, rmdir } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -60,6 +60,11 @@ export class User {
   /** Starts the program and leaves it running. */
   start(...args: readonly string[]): ChildProcess {
     return spawn(process.execPath, [CLI, ...args], { env: this.#env, stdio: ['ignore', 'pipe', 'pipe'] });
+  }
+
+  /** Starts any program and leaves it running. */
+  startProgram(command: string, ...args: readonly string[]): ChildProcessWithoutNullStreams {
+    return spawn(command, args, { env: this.#env });
   }
 
   async remove(): Promise<void> {
