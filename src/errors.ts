@@ -1,36 +1,47 @@
 /**
  * What can go wrong, in the words of POSIX. The numbers belong to the kernel side (`fuse/errno.ts`).
  */
-export type FsErrorCode =
-  | 'EACCES'
-  | 'EAGAIN'
-  | 'EBADF'
-  | 'EBUSY'
-  | 'EEXIST'
-  | 'EFBIG'
-  | 'EILSEQ'
-  | 'EINTR'
-  | 'EINVAL'
-  | 'EIO'
-  | 'EISDIR'
-  | 'ELOOP'
-  | 'EMLINK'
-  | 'EMFILE'
-  | 'ENAMETOOLONG'
-  | 'ENODATA'
-  | 'ENOENT'
-  | 'ENOSPC'
-  | 'ENOSYS'
-  | 'ENOTDIR'
-  | 'ENOTEMPTY'
-  | 'ENOTSUP'
-  | 'ENXIO'
-  | 'EPERM'
-  | 'ERANGE'
-  | 'EROFS'
-  | 'ESTALE'
-  | 'ETXTBSY'
-  | 'EXDEV';
+const FS_ERROR_CODES = [
+  'EACCES',
+  'EAGAIN',
+  'EBADF',
+  'EBUSY',
+  'EDQUOT',
+  'EEXIST',
+  'EFBIG',
+  'EILSEQ',
+  'EINPROGRESS',
+  'EINTR',
+  'EINVAL',
+  'EIO',
+  'EISDIR',
+  'ELOOP',
+  'EMLINK',
+  'EMFILE',
+  'ENAMETOOLONG',
+  'ENFILE',
+  'ENODATA',
+  'ENOENT',
+  'ENOMEM',
+  'ENOSPC',
+  'ENOSYS',
+  'ENOTDIR',
+  'ENOTEMPTY',
+  'ENOTSUP',
+  'ENXIO',
+  'EPERM',
+  'ERANGE',
+  'EROFS',
+  'ESTALE',
+  'ETXTBSY',
+  'EXDEV',
+] as const;
+export type FsErrorCode = (typeof FS_ERROR_CODES)[number];
+
+/** Whether a file operation may end with a code, such as one that the local file system gave. */
+export function isFsErrorCode(code: unknown): code is FsErrorCode {
+  return (FS_ERROR_CODES as readonly unknown[]).includes(code);
+}
 
 /**
  * An error that a file operation ends with. The message is written for the user: what happened, to which

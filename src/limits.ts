@@ -65,6 +65,13 @@ export const DISCARD_DELETES_PER_CHECK = 1_000;
 /** Reasons for refusing a freeze that are told one by one; the others are counted. */
 export const FREEZE_PROBLEMS_MAX = 1_000;
 
+/** Buffers that are kept for writes to staged files: as many as the kernel's longest requests that wait at once. */
+export const LOCAL_WRITE_BUFFERS_MAX = 8;
+/** Files of a staged directory that are looked at at once, so that others get their turn. */
+export const LOCAL_LISTING_CHECKS_MAX = 32;
+/** How long rename(2) of a staged folder onto the root waits for its freeze: nobody can list the root meanwhile. */
+export const FREEZE_RENAME_WAIT_MS = 20_000;
+
 /** The longest name in a directory, in bytes of UTF-8 (Linux NAME_MAX). */
 export const NAME_MAX_BYTES = 255;
 /** The longest path that a system call takes, in bytes of UTF-8 (Linux PATH_MAX without its NUL). */

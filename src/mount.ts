@@ -8,12 +8,13 @@ import { type BucketStore, openBucketStore } from './ecs/bucket-store.ts';
 import { itemKey, REGISTRATION_PREFIX } from './ecs/dtool/keys.ts';
 import { type QueueDepth, RequestLimiter } from './ecs/limiting-object-store.ts';
 import { type StoreCounts, StoreCounters } from './ecs/store-counters.ts';
-import { UserError, messageOf } from './errors.ts';
+import { FsError, UserError, messageOf } from './errors.ts';
 import { ThreadedFileHasher } from './freeze/file-hasher.ts';
 import type { FrozenDataset } from './freeze/freeze.ts';
 import { freezeUserOf } from './freeze/freeze-user.ts';
 import { StagedBuckets, type StagedStatus, type UnfinishedFreeze } from './freeze/staged-buckets.ts';
 import { StagedFreezes } from './freeze/staged-freezes.ts';
+import { Area } from './fuse/staging/area.ts';
 import { type Session, startSession } from './fuse/session.ts';
 import type { Transport } from './fuse/transport/transport.ts';
 import { type Ownership, timestampOfMilliseconds } from './fuse/tree/attributes.ts';
@@ -21,6 +22,9 @@ import { BucketRoot } from './fuse/tree/bucket-root.ts';
 import { BucketContext } from './fuse/tree/context.ts';
 import { mountTree } from './fuse/tree/mount-root.ts';
 import { Problems, type ReportedProblem } from './fuse/tree/problems.ts';
+import { STAGING } from './fuse/tree/dataset-names.ts';
+import type { StagedFolder } from './fuse/tree/staging-folder.ts';
+import { StagingRoot } from './fuse/tree/staging-root.ts';
 import type { Logger } from './log.ts';
 import { journalDirectory } from './state-directory.ts';
 import { VERSION } from './version.ts';
@@ -36,7 +40,10 @@ export interface MountOptions {
   readonly ownership: Ownership;
   readonly allowOther: boolean;
   readonly allowNonEmpty: boolean;
+  /** Without a staging area. */
   readonly readOnly: boolean;
+  /** Absolute path of the directory of all staging areas. */
+  readonly stagingDirectory: string;
   readonly refreshSeconds: number;
   readonly cacheMemoryBytes: number;
 }
@@ -105,6 +112,17 @@ export async function startMount(config: Config, options: MountOptions, log: Log
     refreshMs: options.refreshSeconds * 1000,
   };
   const time = timestampOfMilliseconds(startedAt);
+  const freezesOf = new Map<string, StagedFreezes>();
+  const stagings = options.readOnly
+    ? new Map<string, Staging>()
+    : await openStagings(stores, {
+        options,
+        problems,
+        log,
+        freeze: async (bucket, folder, name) => freezeByRename(freezesOf.get(bucket), folder, name),
+        onMoved: () => {},
+        onRemoved: () => {},
+      });
   const roots = new Map(
     stores.map(({ store, config: { bucket, prefix } }) => [
       bucket,
@@ -112,6 +130,7 @@ export async function startMount(config: Config, options: MountOptions, log: Log
         isMountRoot: !options.bucketDirectories,
         time,
         likelyPrefix: prefix,
+        ...(!options.readOnly && { staging: stagings.get(bucket)?.root ?? 'taken' }),
       }),
     ]),
   );
@@ -133,7 +152,8 @@ export async function startMount(config: Config, options: MountOptions, log: Log
           onFrozen: async (dataset) => fillFromFiles(cache, contentsOf(bucket, dataset)),
           onLanded: async () => roots.get(bucket)?.refresh(),
         });
-        return [bucket, { freezes, folders: () => [] }];
+        freezesOf.set(bucket, freezes);
+        return [bucket, { freezes, folders: () => stagings.get(bucket)?.root.folders ?? [] }];
       }),
     ),
     journals,
@@ -143,14 +163,19 @@ export async function startMount(config: Config, options: MountOptions, log: Log
     time,
     clock,
     lifetime: ending.signal,
+    room: async () => stagings.values().next().value?.area.room(),
   });
-  const closeStores = (): void => {
+  const closeAll = async (): Promise<void> => {
+    await staged.stop();
+    await hasher.close();
     ending.abort();
     for (const store of stores) store.close();
+    await Promise.all(Array.from(stagings.values(), async ({ area }) => area.close()));
   };
 
   let session: Session;
   try {
+    await staged.recover();
     session = await startSession(options.mountpoint, tree, options.transport, {
       source: [...roots.keys()].join('+'),
       allowOther: options.allowOther,
@@ -160,15 +185,13 @@ export async function startMount(config: Config, options: MountOptions, log: Log
       log,
     });
   } catch (error) {
-    closeStores();
+    await closeAll();
     throw error;
   }
   log.info({ mountpoint: options.mountpoint, buckets: [...roots.keys()] }, 'mounted');
   const ended = async (): Promise<void> => {
     await session.closed;
-    await staged.stop();
-    await hasher.close();
-    closeStores();
+    await closeAll();
     log.info({ mountpoint: options.mountpoint }, 'unmounted');
   };
 
@@ -199,6 +222,61 @@ export async function startMount(config: Config, options: MountOptions, log: Log
     },
     unmount: () => session.unmount(),
   };
+}
+
+/** The staging area of one bucket, open. */
+interface Staging {
+  readonly area: Area;
+  readonly root: StagingRoot;
+}
+
+interface StagingEnvironment {
+  readonly options: MountOptions;
+  readonly problems: Problems;
+  readonly log: Logger;
+  readonly freeze: (bucket: string, folder: StagedFolder, name: string) => Promise<void>;
+  readonly onRemoved: (bucket: string, folder: StagedFolder) => void;
+  readonly onMoved: (bucket: string, name: string) => void;
+}
+
+/** Opens the staging areas of all buckets; those that can't be had are reported and left out. */
+async function openStagings(
+  stores: readonly BucketStore[],
+  { options, problems, log, freeze, onRemoved, onMoved }: StagingEnvironment,
+): Promise<ReadonlyMap<string, Staging>> {
+  const opened = new Map<string, Staging>();
+  for (const { config } of stores) {
+    const { bucket, endpoint } = config;
+    try {
+      const { mountpoint, ownership, stagingDirectory } = options;
+      const area = await Area.open(stagingDirectory, { bucket, endpoint, mountpoint, log });
+      const root = await StagingRoot.open(area, {
+        bucket,
+        ownership,
+        clock: systemClock,
+        log,
+        freeze: async (folder, name) => freeze(bucket, folder, name),
+        onRemoved: (folder) => onRemoved(bucket, folder),
+        onMoved: (name) => onMoved(bucket, name),
+      });
+      opened.set(bucket, { area, root });
+    } catch (error) {
+      const advice = error instanceof UserError && error.advice !== undefined ? ` ${error.advice}` : '';
+      const reason = `nothing can be staged: ${messageOf(error)}.${advice}`;
+      problems.report({ bucket, key: `${STAGING}/`, reason });
+    }
+  }
+  return opened;
+}
+
+/** Freezes a folder that was renamed onto the bucket's root. */
+async function freezeByRename(
+  freezes: StagedFreezes | undefined,
+  folder: StagedFolder,
+  name: string,
+): Promise<void> {
+  const result = await freezes?.freeze(folder, { name });
+  if (result?.outcome === 'refused') throw new FsError('EINVAL', result.message);
 }
 
 /** The items of a dataset as the cache knows them, with the files that have the same content. */

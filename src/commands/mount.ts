@@ -21,6 +21,7 @@ export interface MountCommandOptions {
   readonly allowOther: boolean;
   readonly allowNonEmpty: boolean;
   readonly readOnly: boolean;
+  readonly stagingDir?: string;
   readonly uid?: number;
   readonly gid?: number;
   readonly umask: number;
@@ -91,6 +92,7 @@ async function runMount(
         allowOther: options.allowOther,
         allowNonEmpty: options.allowNonEmpty,
         readOnly: options.readOnly,
+        stagingDirectory: resolve(options.stagingDir ?? join(stateDirectory(), 'staging')),
         refreshSeconds: options.refresh,
         cacheMemoryBytes: options.cacheMemory,
       },

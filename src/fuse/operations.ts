@@ -2,10 +2,12 @@ import { constants } from 'node:fs';
 import { FsError } from '../errors.ts';
 import { type DirectoryHandle, Handles } from './handles.ts';
 import type { AttributeChanges, DirectoryChanges, NodeChanges, Owner, RenameMode } from './tree/changes.ts';
-import type { DirectoryEntries, DirectoryNode, Node, SpaceUsage, Tree } from './tree/node.ts';
+import type { Access, DirectoryEntries, DirectoryNode, Node, SpaceUsage, Tree } from './tree/node.ts';
 
 /** O_APPEND alone changes nothing: it only says where a write would go. */
 const WRITE_FLAGS = constants.O_WRONLY | constants.O_RDWR | constants.O_TRUNC;
+/** O_ACCMODE, which Node does not name. */
+const ACCESS_MODE = constants.O_RDONLY | constants.O_WRONLY | constants.O_RDWR;
 const PERMISSIONS = 0o7777;
 const SET_USER_ID = 0o4000;
 const SET_GROUP_ID = 0o2000;
@@ -51,7 +53,7 @@ export class Operations {
     if (node.kind === 'directory') throw new FsError('EISDIR', 'is a directory');
     if (node.kind === 'symlink') throw new FsError('ELOOP', 'is a symbolic link');
     if ((flags & WRITE_FLAGS) !== 0) changesOf(node);
-    const handle = this.#handles.add({ kind: 'file', node, file: await node.open(signal) });
+    const handle = this.#handles.add({ kind: 'file', node, file: await node.open(signal, accessOf(flags)) });
     try {
       if ((flags & constants.O_TRUNC) !== 0) await this.setAttributes(node, { size: 0 }, dropPrivileges);
       return handle;
@@ -172,7 +174,7 @@ export class Operations {
   ): Promise<{ readonly node: Node; readonly handle: number }> {
     try {
       const { node, file } = await this.#change(parent, async (changes, to) =>
-        changes.create(name, mode & PERMISSIONS, ownerIn(to, owner)),
+        changes.create(name, mode & PERMISSIONS, ownerIn(to, owner), accessOf(flags)),
       );
       return { node, handle: this.#handles.add({ kind: 'file', node, file }) };
     } catch (error) {
@@ -228,26 +230,36 @@ export class Operations {
     await this.#change(parent, async (changes) => changes.removeDirectory(name));
   }
 
-  /** Renames; between parts of the tree that have nothing to do with each other it is EXDEV, by the tree. */
-  async rename(parent: Node, name: string, to: Node, toName: string, mode: RenameMode): Promise<void> {
+  /**
+   * Renames; between parts of the tree that have nothing to do with each other it is EXDEV or EROFS, by the tree.
+   *
+   * @param signal see `DirectoryChanges.rename`
+   */
+  async rename(
+    parent: Node,
+    name: string,
+    to: Node,
+    toName: string,
+    mode: RenameMode,
+    signal: () => AbortSignal,
+  ): Promise<void> {
     const target = directory(to);
-    changesOf(target);
     try {
-      await this.#change(parent, async (changes) => changes.rename(name, target, toName, mode));
+      await this.#change(parent, async (changes) => changes.rename(name, target, toName, mode, signal));
     } finally {
       this.#changed(target);
     }
   }
 
-  getxattr(node: Node, name: string): Uint8Array {
-    const value = node.xattrs?.get(name);
+  async getxattr(node: Node, name: string): Promise<Uint8Array> {
+    const value = name.startsWith(XATTR_PREFIX) ? await node.xattrs?.get(name) : undefined;
     if (value !== undefined) return value;
     // ls -l asks for ACLs and security labels; told "not supported" it asks once and not for every file.
     throw new FsError(name.startsWith(XATTR_PREFIX) ? 'ENODATA' : 'ENOTSUP', `no extended attribute ${name}`);
   }
 
-  listxattr(node: Node): readonly string[] {
-    return [...(node.xattrs?.keys() ?? [])];
+  async listxattr(node: Node): Promise<readonly string[]> {
+    return [...((await node.xattrs?.keys()) ?? [])];
   }
 
   /** @param must see `NodeChanges.setXattr` */
@@ -297,6 +309,11 @@ export class Operations {
 function directory(node: Node): DirectoryNode {
   if (node.kind !== 'directory') throw new FsError('ENOTDIR', 'not a directory');
   return node;
+}
+
+function accessOf(flags: number): Access {
+  const mode = flags & ACCESS_MODE;
+  return mode === constants.O_RDONLY ? 'read' : mode === constants.O_WRONLY ? 'write' : 'read-write';
 }
 
 function changesOf(node: DirectoryNode): DirectoryChanges;

@@ -237,7 +237,7 @@ describe.skipIf(mountObstacle !== undefined)('what is broken in a bucket', () =>
       expect(await fails(`ls ${name}/data`), name).toContain('Input/output error');
     const names = (await mounted.sh('ls')).trimEnd().split('\n');
     expect(names.toSorted()).toEqual(
-      ['altered', 'good', `_._escape~${uuidOf('odd name').slice(0, 8)}`].toSorted(),
+      ['altered', 'good', 'staging', `_._escape~${uuidOf('odd name').slice(0, 8)}`].toSorted(),
     );
     const { problems } = await mounted.status();
     const keys = problems.map(({ key }) => key);

@@ -175,7 +175,7 @@ describe.skipIf(mountObstacle !== undefined)('the life of a mount', () => {
     const path = await mkdtemp(join(tmpdir(), 'dtool-ecs-mount-test-at-'));
     await writeFile(join(path, 'hidden'), 'still there');
     expect(await user.run('mount', bucket.bucket, path, '--allow-non-empty')).toMatchObject({ exitCode: 0 });
-    expect((await user.exec('ls', path)).stdout).toBe('dataset\n');
+    expect((await user.exec('ls', path)).stdout).toBe('dataset\nstaging\n');
     expect(await user.run('umount', path)).toMatchObject({ exitCode: 0 });
     expect(await readFile(join(path, 'hidden'), 'utf8')).toBe('still there');
     await rm(path, { recursive: true });
@@ -215,7 +215,7 @@ describe.skipIf(mountObstacle !== undefined)('several buckets', () => {
 
   test('--all takes those that are configured, and tells of those that can’t be used', async () => {
     const mounted = await mount(configuration(server), [], '--all');
-    expect(await mounted.sh('ls | xargs; ls first')).toBe('first second\nin-the-first\n');
+    expect(await mounted.sh('ls | xargs; ls first')).toBe('first second\nin-the-first\nstaging\n');
     const { problems } = await mounted.status();
     expect(problems.map(({ bucket }) => bucket)).toEqual(['third-that-is-missing']);
     const { stdout } = await mounted.user.run('ls', '--json', join(mounted.path, 'first'));
@@ -231,7 +231,7 @@ describe.skipIf(mountObstacle !== undefined)('several buckets', () => {
       mode: 0o600,
     });
     expect(await user.run('first', path)).toMatchObject({ exitCode: 0, stderr: '' });
-    expect((await user.exec('ls', path)).stdout).toBe('in-the-first\n');
+    expect((await user.exec('ls', path)).stdout).toBe('in-the-first\nstaging\n');
     expect(await user.run('umount', path)).toMatchObject({ exitCode: 0, stderr: '' });
     await rm(path, { recursive: true });
     await user.remove();
@@ -257,31 +257,31 @@ describe.skipIf(mountObstacle !== undefined)('what changes in the bucket', () =>
         .poll(async () => mounted.sh(command).catch((error: unknown) => String(error)), { timeout: 20_000 })
         .toBe(output);
     expect(await mounted.sh('ls; cat dataset/README.yml; ls dataset/.dtool/tags')).toBe(
-      'dataset\n---\ndescription: dataset\n',
+      'dataset\nstaging\n---\ndescription: dataset\n',
     );
     await bucket.putDataset(datasetOf('another', { 'file.txt': 'new' }));
     await bucket.putDataset(datasetOf('proto', { 'file.txt': 'open' }, { frozenAt: null }));
-    await sees('ls | xargs', 'another dataset\n');
+    await sees('ls | xargs', 'another dataset staging\n');
     await sees('ls .proto', `proto~${uuidOf('proto').slice(0, 8)}\n`);
     await bucket.putDataset(datasetOf('proto', { 'file.txt': 'open' }));
     await bucket.put(`${uuidOf('dataset')}/README.yml`, '---\ndescription: a longer text than before\n');
     await bucket.put(`${uuidOf('dataset')}/tags/fresh`, '');
-    await sees('ls | xargs', 'another dataset proto\n');
+    await sees('ls | xargs', 'another dataset proto staging\n');
     await sees('cat proto/data/file.txt', 'open');
     await sees('cat dataset/README.yml', '---\ndescription: a longer text than before\n');
     await sees('ls dataset/.dtool/tags', 'fresh\n');
     for (const { key } of datasetObjects(datasetOf('another', { 'file.txt': 'new' })))
       await bucket.delete(key);
     await bucket.putDataset(datasetOf('renamed', { 'file.txt': 'content' }, { uuid: uuidOf('dataset') }));
-    await sees('ls | xargs', 'proto renamed\n');
+    await sees('ls | xargs', 'proto renamed staging\n');
   });
 
   test('is seen at once after SIGHUP', async () => {
     mounted = await mount(bucket.env, [bucket.bucket], '--refresh', '1000000');
-    expect(await mounted.sh('ls')).toBe('dataset\n');
+    expect(await mounted.sh('ls')).toBe('dataset\nstaging\n');
     await bucket.putDataset(datasetOf('another', {}));
-    expect(await mounted.sh('ls')).toBe('dataset\n');
+    expect(await mounted.sh('ls')).toBe('dataset\nstaging\n');
     process.kill(mounted.pid, 'SIGHUP');
-    await expect.poll(async () => mounted.sh('ls'), { timeout: 20_000 }).toBe('another\ndataset\n');
+    await expect.poll(async () => mounted.sh('ls'), { timeout: 20_000 }).toBe('another\ndataset\nstaging\n');
   });
 });

@@ -30,7 +30,7 @@ describe.skipIf(mountObstacle !== undefined)('what it costs in requests', () => 
         );
       }
       mounted = await mount(bucket.env, [bucket.bucket]);
-      expect((await mounted.sh('ls -l')).trimEnd().split('\n').length).toBe(201);
+      expect((await mounted.sh('ls -l')).trimEnd().split('\n').length).toBe(202);
       expect((await requests()).total).toBeLessThanOrEqual(404);
       const before = (await requests()).total;
       await mounted.sh('ls -l');

@@ -59,10 +59,10 @@ test('directories are opened as they are, and handles of one kind are none of th
 
 test('extended attributes and space', async () => {
   const file = await lookup('hello.txt');
-  expect(operations.listxattr(file)).toEqual(['user.dtool.hash', 'user.empty']);
-  expect(Buffer.from(operations.getxattr(file, 'user.dtool.hash')).toString()).toBe('5eb63bbb');
-  expect(() => operations.getxattr(file, 'user.other')).toThrow('no extended attribute');
-  expect(operations.listxattr(operations.root)).toEqual([]);
+  expect(await operations.listxattr(file)).toEqual(['user.dtool.hash', 'user.empty']);
+  expect(Buffer.from(await operations.getxattr(file, 'user.dtool.hash')).toString()).toBe('5eb63bbb');
+  await expect(operations.getxattr(file, 'user.other')).rejects.toThrow('no extended attribute');
+  expect(await operations.listxattr(operations.root)).toEqual([]);
   expect(await operations.statfs(never)).toMatchObject({ bytes: BIG_BYTES });
 });
 
@@ -109,7 +109,7 @@ describe('changes', () => {
       operations.link(file, root, 'new'),
       operations.unlink(root, 'hello.txt'),
       operations.removeDirectory(root, 'a'),
-      operations.rename(root, 'a', root, 'b', 'replace'),
+      operations.rename(root, 'a', root, 'b', 'replace', () => never),
       operations.setxattr(file, 'user.a', Buffer.alloc(1)),
       operations.removexattr(file, 'user.empty'),
     ]) {
@@ -125,7 +125,7 @@ describe('changes', () => {
   test('between parts of the tree are refused', async () => {
     const { node } = await make('file');
     await expect(
-      changing.rename(changing.root, 'file', operations.root, 'x', 'replace'),
+      changing.rename(changing.root, 'file', operations.root, 'x', 'replace', () => never),
     ).rejects.toMatchObject({
       code: 'EROFS',
     });
@@ -206,9 +206,7 @@ describe('changes', () => {
     await expect(changing.setxattr(file, 'security.capability', Buffer.from('1'))).rejects.toMatchObject({
       code: 'ENOTSUP',
     });
-    expect(() => changing.getxattr(file, 'security.capability')).toThrow(
-      expect.objectContaining({ code: 'ENOTSUP' }),
-    );
+    await expect(changing.getxattr(file, 'security.capability')).rejects.toMatchObject({ code: 'ENOTSUP' });
   });
 
   test('outdate listings, which can be taken again', async () => {
@@ -222,7 +220,7 @@ describe('changes', () => {
     await changing.relist(handle, never);
     expect([changing.isCurrent(handle), changing.entries(handle).length]).toEqual([true, 2]);
     const inside = await changing.openDirectory(await changing.lookup(root, 'd', never), never);
-    await changing.rename(root, 'a', await changing.lookup(root, 'd', never), 'b', 'no-replace');
+    await changing.rename(root, 'a', await changing.lookup(root, 'd', never), 'b', 'no-replace', () => never);
     expect([changing.isCurrent(handle), changing.isCurrent(inside)]).toEqual([false, false]);
     changing.releaseAll();
     await expect(changing.relist(handle, never)).rejects.toMatchObject({ code: 'EBADF' });

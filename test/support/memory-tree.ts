@@ -262,7 +262,7 @@ export class MemoryDirectory extends MemoryNode implements DirectoryNode {
   }
 
   #rename(name: string, to: DirectoryNode, toName: string, mode: RenameMode): void {
-    if (!(to instanceof MemoryDirectory)) throw new FsError('EXDEV', toName);
+    if (!(to instanceof MemoryDirectory)) throw new FsError(to.changes ? 'EXDEV' : 'EROFS', toName);
     const node = this.#find(name);
     const taken = to.entries.get(toName);
     if (mode === 'exchange') {

@@ -3,10 +3,15 @@
  * is asked, what it was asked to do. Its only argument is a {@link TransportProgramOptions} as JSON. SIGTERM unmounts.
  */
 import { messageOf } from '../../src/errors.ts';
+import { Area } from '../../src/fuse/staging/area.ts';
 import { startSession } from '../../src/fuse/session.ts';
 import type { ReceiveMode } from '../../src/fuse/transport/kernel/receive/receiver.ts';
 import type { TransportName } from '../../src/fuse/transport/transport.ts';
+import type { Owner } from '../../src/fuse/tree/changes.ts';
 import { transportNamed } from '../../src/fuse/transport/transports.ts';
+import type { Tree } from '../../src/fuse/tree/node.ts';
+import { StagingRoot } from '../../src/fuse/tree/staging-root.ts';
+import { systemClock } from '../../src/clock.ts';
 import { createLogger } from '../../src/log.ts';
 import { createFixture } from './fixture-tree.ts';
 import { memoryCounts, memoryTree } from './memory-tree.ts';
@@ -15,8 +20,13 @@ export interface TransportProgramOptions {
   readonly mountpoint: string;
   readonly transport: TransportName;
   readonly receive: ReceiveMode;
-  /** The tree in memory that everything can be done to, or the synthetic one that nothing can be done to. */
-  readonly tree: 'memory' | 'synthetic';
+  /**
+   * What everything can be done to, in memory or in a staging area, whose folders are at its top; or the synthetic one
+   * that nothing can be done to.
+   */
+  readonly tree: 'memory' | 'staging' | 'synthetic';
+  /** Of the staging area. */
+  readonly stagingDirectory?: string;
 }
 
 export interface TransportProgramState {
@@ -31,12 +41,41 @@ export type TransportProgramMessage =
   | { readonly tell: 'failed'; readonly message: string }
   | { readonly tell: 'state'; readonly state: TransportProgramState };
 
+const log = createLogger('warn');
 const tell = (message: TransportProgramMessage) => process.send?.(message);
 const options = JSON.parse(process.argv[2] ?? '{}') as TransportProgramOptions;
 
+async function makeTree(owner: Owner): Promise<Tree> {
+  switch (options.tree) {
+    case 'memory':
+      return memoryTree(owner);
+    case 'synthetic':
+      return createFixture(owner).tree;
+    case 'staging':
+    default: {
+      const area = await Area.open(options.stagingDirectory ?? '', {
+        bucket: 'bucket',
+        endpoint: 'http://localhost',
+        mountpoint: options.mountpoint,
+        log,
+      });
+      const root = await StagingRoot.open(area, {
+        bucket: 'bucket',
+        ownership: { ...owner, umask: 0 },
+        clock: systemClock,
+        log,
+        freeze: async () => {},
+        onRemoved: () => {},
+        onMoved: () => {},
+      });
+      return { root, space: async () => ({ bytes: 0, files: 0, free: await area.room() }) };
+    }
+  }
+}
+
 async function serve(): Promise<void> {
   const owner = { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 };
-  const tree = options.tree === 'memory' ? memoryTree(owner) : createFixture(owner).tree;
+  const tree = await makeTree(owner);
   const transport = transportNamed(options.transport, options.receive);
   const session = await startSession(options.mountpoint, tree, transport, {
     source: options.tree,
@@ -44,7 +83,7 @@ async function serve(): Promise<void> {
     allowNonEmpty: false,
     readOnly: false,
     refreshSeconds: 60,
-    log: createLogger('warn'),
+    log,
   });
   process.on('message', () => {
     tell({ tell: 'state', state: { openHandles: session.openHandles, ...memoryCounts } });

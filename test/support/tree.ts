@@ -66,7 +66,7 @@ export async function namesIn(root: DirectoryNode, path = ''): Promise<readonly 
 }
 
 export async function contentOf(file: FileNode): Promise<Buffer> {
-  const open = await file.open(never);
+  const open = await file.open(never, 'read');
   try {
     return Buffer.concat(await open.read(0, file.attributes().size, never));
   } finally {

@@ -105,10 +105,10 @@ export function handlers(operations: Operations, signal: AbortSignal, log: Logge
       ),
     statfs: (_path, reply) => serve(async () => statfsOf(await operations.statfs(signal)), reply),
     getxattr: (path, name, room, reply) =>
-      count(async () => fill(room, operations.getxattr(await find(path), name)), reply),
+      count(async () => fill(room, await operations.getxattr(await find(path), name)), reply),
     listxattr: (path, room, reply) =>
       count(async () => {
-        const names = operations.listxattr(await find(path));
+        const names = await operations.listxattr(await find(path));
         return fill(room, Buffer.from(names.map((name) => `${name}\0`).join('')));
       }, reply),
 
@@ -154,11 +154,18 @@ export function handlers(operations: Operations, signal: AbortSignal, log: Logge
     mkdir: (path, mode, reply) =>
       serve(async () => void (await operations.makeDirectory(...(await newPlace(path)), mode, owner)), reply),
     create: (path, mode, reply) =>
-      serve(async () => (await operations.create(...(await newPlace(path)), 0, mode, owner)).handle, reply),
+      serve(
+        async () =>
+          (await operations.create(...(await newPlace(path)), constants.O_RDWR, mode, owner)).handle,
+        reply,
+      ),
     unlink: (path, reply) => serve(async () => operations.unlink(...(await place(path))), reply),
     rmdir: (path, reply) => serve(async () => operations.removeDirectory(...(await place(path))), reply),
     rename: (from, to, reply) =>
-      serve(async () => operations.rename(...(await place(from)), ...(await newPlace(to)), 'replace'), reply),
+      serve(async () => {
+        const [source, target] = [await place(from), await newPlace(to)];
+        await operations.rename(...source, ...target, 'replace', () => signal);
+      }, reply),
     link: (from, to, reply) =>
       serve(async () => operations.link(await find(from), ...(await newPlace(to))), reply),
     symlink: (target, path, reply) =>
@@ -209,18 +216,20 @@ function timeOf(milliseconds: number): Timestamp {
 }
 
 /** All numbers have 32 bits here, so the unit grows with the sum. */
-function statfsOf({ bytes, files }: SpaceUsage): Statfs {
+function statfsOf({ bytes, files, free = { bytes: 0, files: 0 } }: SpaceUsage): Statfs {
   let frsize = 4096;
-  while (bytes / frsize > 0x7fffffff) frsize *= 2;
+  while ((bytes + free.bytes) / frsize > 0x7fffffff) frsize *= 2;
+  const room = Math.floor(free.bytes / frsize);
+  const freeFiles = Math.min(free.files, 0xffffffff);
   return {
     bsize: BLOCK_BYTES,
     frsize,
-    blocks: Math.ceil(bytes / frsize),
-    bfree: 0,
-    bavail: 0,
-    files: Math.min(files, 0xffffffff),
-    ffree: 0,
-    favail: 0,
+    blocks: Math.ceil(bytes / frsize) + room,
+    bfree: room,
+    bavail: room,
+    files: Math.min(files + free.files, 0xffffffff),
+    ffree: freeFiles,
+    favail: freeFiles,
     namemax: NAME_MAX_BYTES,
   };
 }

@@ -4,12 +4,13 @@ import { messageOf } from '../../errors.ts';
 import { readOnlyAttributes } from './attributes.ts';
 import type { BucketContext, Reporter } from './context.ts';
 import { Dataset } from './dataset.ts';
-import { assignNames, assignProtoNames } from './dataset-names.ts';
+import { assignNames, assignProtoNames, STAGING } from './dataset-names.ts';
 import { Directory, type Entries } from './directory.ts';
 import { Symlink } from './files.ts';
 import { ROOT_INO, inodeNumber } from './inode-numbers.ts';
 import type { Attributes, Node, SpaceUsage, Timestamp } from './node.ts';
 import type { Refreshing } from './refreshing.ts';
+import { StagingRoot } from './staging-root.ts';
 
 /** What the bucket held when it was last looked at. */
 interface Listing {
@@ -32,6 +33,8 @@ export interface BucketRootOptions {
   readonly time: Timestamp;
   /** Where datasets of this user are, if configured: see {@link readRegistry}. */
   readonly likelyPrefix: string;
+  /** The staging area; `taken` shows one that nothing can be staged in, absent none at all. */
+  readonly staging?: StagingRoot | 'taken';
 }
 
 /** The datasets of one bucket by name, by uuid and, where they are not frozen, below `.proto`. */
@@ -63,9 +66,17 @@ export class BucketRoot {
       new Directory(this.#attributes('directory', name), 'refresh', [layer(part)]),
     ];
     this.directory = new Directory(this.#attributes('directory', ''), 'refresh', [
-      new Map([directory('.uuid', 'uuids'), directory('.proto', 'protos')]),
+      new Map<string, Node>([directory('.uuid', 'uuids'), directory('.proto', 'protos'), ...this.#staging()]),
       layer('names'),
     ]);
+    if (options.staging instanceof StagingRoot) options.staging.freezesInto(this.directory);
+  }
+
+  #staging(): readonly (readonly [string, Node])[] {
+    const { staging } = this.#options;
+    if (!staging) return [];
+    if (staging !== 'taken') return [[STAGING, staging]];
+    return [[STAGING, new Directory(this.#attributes('directory', STAGING), 'refresh', [])]];
   }
 
   /** What was found last; undefined before anybody looked. */

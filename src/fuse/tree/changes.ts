@@ -1,4 +1,4 @@
-import type { DirectoryNode, FileNode, OpenFile, SymlinkNode, Timestamp } from './node.ts';
+import type { Access, DirectoryNode, FileNode, OpenFile, SymlinkNode, Timestamp } from './node.ts';
 
 /**
  * What can be asked of the parts of the tree that may be written to. A node without it can't be changed, and who tries
@@ -39,7 +39,7 @@ export type RenameMode = 'replace' | 'no-replace' | 'exchange';
 
 export interface DirectoryChanges extends NodeChanges {
   /**
-   * Makes a file and opens it for reading and writing.
+   * Makes a file and opens it; whatever the mode says, for `access`.
    *
    * @throws FsError EEXIST
    */
@@ -47,6 +47,7 @@ export interface DirectoryChanges extends NodeChanges {
     name: string,
     mode: number,
     owner: Owner,
+    access: Access,
   ): Promise<{ readonly node: FileNode; readonly file: OpenFile }>;
   /** @throws FsError EEXIST */
   makeDirectory(name: string, mode: number, owner: Owner): Promise<DirectoryNode>;
@@ -63,10 +64,18 @@ export interface DirectoryChanges extends NodeChanges {
   /** @throws FsError ENOTDIR, ENOTEMPTY */
   removeDirectory(name: string): Promise<void>;
   /**
-   * @param to may be this directory
-   * @throws FsError ENOENT, EEXIST, EISDIR, ENOTDIR, ENOTEMPTY, EXDEV for a directory that is not of this part of the tree
+   * @param to may be this directory, or one of another part of the tree
+   * @param signal is asked for only by a rename that stands for long work, which it then detaches from: who is
+   *   interrupted does not know what will come of it
+   * @throws FsError ENOENT, EEXIST, EISDIR, ENOTDIR, ENOTEMPTY, and EXDEV or EROFS for a directory of another part
    */
-  rename(name: string, to: DirectoryNode, toName: string, mode: RenameMode): Promise<void>;
+  rename(
+    name: string,
+    to: DirectoryNode,
+    toName: string,
+    mode: RenameMode,
+    signal: () => AbortSignal,
+  ): Promise<void>;
   /** Puts the directory's entries on disk. */
   sync(): Promise<void>;
 }

@@ -9,8 +9,9 @@ export interface NamedDataset {
   readonly createdAt: number;
 }
 
-/** Names of the root that are no datasets. */
-const RESERVED: ReadonlySet<string> = new Set(['staging']);
+/** The writable place, which no dataset is called. */
+export const STAGING = 'staging';
+const RESERVED: ReadonlySet<string> = new Set([STAGING]);
 const SHORT_UUID_DIGITS = 8;
 
 /**

@@ -13,6 +13,8 @@ export interface MountRootOptions {
   readonly clock: Clock;
   /** Aborts when the mount ends. */
   readonly lifetime: AbortSignal;
+  /** What can be staged; resolves with undefined where nothing can. */
+  readonly room: () => Promise<SpaceUsage['free']>;
 }
 
 /**
@@ -61,6 +63,7 @@ class SpaceCounter {
     return {
       bytes: usages.reduce((sum, { bytes }) => sum + bytes, 0),
       files: usages.reduce((sum, { files }) => sum + files, 0),
+      free: await this.#options.room(),
     };
   }
 

@@ -35,7 +35,7 @@ export interface Attributes {
 }
 
 /**
- * How long what is said of a node stays true: for ever, until the next refresh of what the bucket holds, or only
+ * How long what is said of a node stays true unless it is changed through the mount, of which the kernel knows: for ever, until the next refresh of what the bucket holds, or only
  * for this one answer. The kernel may cache accordingly.
  */
 export type Lifetime = 'forever' | 'refresh' | 'none';
@@ -44,16 +44,28 @@ interface AnyNode {
   /** What is known now; never waits. */
   attributes(): Attributes;
   readonly lifetime: Lifetime;
-  /** Extended attributes by name, `user.` and so on included; absent where there are none. */
-  readonly xattrs?: ReadonlyMap<string, Uint8Array>;
+  /** Absent where there are none. */
+  readonly xattrs?: Xattrs;
   /** Absent where nothing can be changed. */
   readonly changes?: NodeChanges;
 }
 
+/** Extended attributes by name, `user.` and so on included; any read-only map is that. */
+export interface Xattrs {
+  get(name: string): Uint8Array | undefined | Promise<Uint8Array | undefined>;
+  keys(): Iterable<string> | Promise<Iterable<string>>;
+}
+
+/** What a file is opened for. */
+export type Access = 'read' | 'write' | 'read-write';
+
 export interface FileNode extends AnyNode {
   readonly kind: 'file';
-  /** @throws FsError */
-  open(signal: AbortSignal): Promise<OpenFile>;
+  /**
+   * @param access other than `read` only where the file can be changed
+   * @throws FsError
+   */
+  open(signal: AbortSignal, access: Access): Promise<OpenFile>;
 }
 
 export interface SymlinkNode extends AnyNode {
@@ -101,6 +113,8 @@ export interface SpaceUsage {
   readonly bytes: number;
   /** Number of all items. */
   readonly files: number;
+  /** What there is room for besides; absent where nothing can be written. */
+  readonly free?: { readonly bytes: number; readonly files: number } | undefined;
 }
 
 /** The whole tree, as a transport gets it. */

@@ -4,5 +4,6 @@ import { type Deviation, FUSE_NATIVE_DEVIATIONS } from '../../contract/transport
 describeTransport('fuse-native', {
   transport: 'fuse-native',
   receive: 'auto',
+  tree: 'memory',
   deviations: new Set(Object.keys(FUSE_NATIVE_DEVIATIONS) as Deviation[]),
 });

@@ -11,6 +11,7 @@ function mounted(isSingle: boolean, ...names: string[]) {
   for (const name of names) seedDataset(store, datasetOf(name, { a: name, 'd/b': '12345' }));
   const { bucket, clock, lifetime, problems } = treeOf(store);
   const tree = mountTree(new Map([['bucket', bucket]]), isSingle, {
+    room: async () => undefined,
     ownership: OWNERSHIP,
     time: TIME,
     clock,

@@ -13,6 +13,7 @@ import type { Handler } from './handler.ts';
 const ROOT_UID = 0;
 const PERMISSIONS = 0o7777;
 const STATFS_BLOCK_BYTES = 4096;
+const NOTHING = { bytes: 0, files: 0 };
 
 /** GETATTR: stat(2), with or without a handle. */
 export const getattr: Handler = {
@@ -58,13 +59,17 @@ export const access: Handler = {
   },
 };
 
-/** STATFS: df. All items are there, so nothing is free. */
+/** STATFS: df. What is used is what all items take; what is free is what can be staged. */
 export const statfs: Handler = {
   async handle(connection, request) {
-    const { bytes, files } = await connection.operations.statfs(request.signal);
+    const { bytes, files, free = NOTHING } = await connection.operations.statfs(request.signal);
+    const room = Math.floor(free.bytes / STATFS_BLOCK_BYTES);
     replyBytes.fill(0, REPLY_BODY, REPLY_BODY + StatfsOut.size);
-    StatfsOut.set.blocks(replyView, REPLY_BODY, Math.ceil(bytes / STATFS_BLOCK_BYTES));
-    StatfsOut.set.files(replyView, REPLY_BODY, files);
+    StatfsOut.set.blocks(replyView, REPLY_BODY, Math.ceil(bytes / STATFS_BLOCK_BYTES) + room);
+    StatfsOut.set.bfree(replyView, REPLY_BODY, room);
+    StatfsOut.set.bavail(replyView, REPLY_BODY, room);
+    StatfsOut.set.files(replyView, REPLY_BODY, files + free.files);
+    StatfsOut.set.ffree(replyView, REPLY_BODY, free.files);
     StatfsOut.set.bsize(replyView, REPLY_BODY, STATFS_BLOCK_BYTES);
     StatfsOut.set.frsize(replyView, REPLY_BODY, STATFS_BLOCK_BYTES);
     StatfsOut.set.namelen(replyView, REPLY_BODY, NAME_MAX_BYTES);

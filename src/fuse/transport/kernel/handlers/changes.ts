@@ -125,7 +125,8 @@ async function renameIn(
   mode: RenameMode,
 ): Promise<void> {
   const target = connection.inodes.node(newdir);
-  await connection.operations.rename(connection.node(request), from, target, to, mode);
+  const parent = connection.node(request);
+  await connection.operations.rename(parent, from, target, to, mode, () => request.signal);
   request.reply();
 }
 

@@ -9,18 +9,20 @@ import type { Handler } from './handler.ts';
 /** GETXATTR */
 export const getxattr: Handler = {
   input: GetxattrIn,
-  handle(connection, request) {
+  async handle(connection, request) {
     const [name = ''] = request.strings(GetxattrIn, 1);
-    replyValue(request, connection.operations.getxattr(connection.node(request), name));
+    const room = GetxattrIn.get.size(request.view, BODY);
+    replyValue(request, room, await connection.operations.getxattr(connection.node(request), name));
   },
 };
 
 /** LISTXATTR: the names, each with its NUL. */
 export const listxattr: Handler = {
   input: GetxattrIn,
-  handle(connection, request) {
-    const names = connection.operations.listxattr(connection.node(request));
-    replyValue(request, Buffer.from(names.map((name) => `${name}\0`).join('')));
+  async handle(connection, request) {
+    const room = GetxattrIn.get.size(request.view, BODY);
+    const names = await connection.operations.listxattr(connection.node(request));
+    replyValue(request, room, Buffer.from(names.map((name) => `${name}\0`).join('')));
   },
 };
 
@@ -49,8 +51,7 @@ export const removexattr: Handler = {
 };
 
 /** A caller that passes no room asks for the length. */
-function replyValue(request: Request, value: Uint8Array): void {
-  const room = GetxattrIn.get.size(request.view, BODY);
+function replyValue(request: Request, room: number, value: Uint8Array): void {
   if (room === 0) {
     GetxattrOut.set.size(replyView, REPLY_BODY, value.byteLength);
     replyView.setUint32(REPLY_BODY + GetxattrOut.at.padding, 0);

@@ -1,0 +1,263 @@
+import { createHash, randomBytes } from 'node:crypto';
+import * as fs from 'node:fs/promises';
+import { basename, join, relative } from 'node:path';
+import { FsError, messageOf, UserError } from '../../errors.ts';
+import type { Logger } from '../../log.ts';
+import { loadLibc, type Libc } from './libc.ts';
+import * as local from './local-files.ts';
+import { OwnerLock } from './owner-lock.ts';
+
+/** Characters of bucket and host in the name of an area's directory, which its hash makes unique. */
+const LABEL_MAX = 80;
+const RECOVERED = 'recovered-';
+
+export interface AreaOptions {
+  readonly bucket: string;
+  readonly endpoint: string;
+  /** Of the mount that is to own it: for those who are told that it is taken. */
+  readonly mountpoint: string;
+  readonly log: Logger;
+}
+
+/**
+ * The staging area of one bucket: a private directory on the local disk that one mount owns at a time. It holds
+ *
+ * - `folders/<id>`, a directory for each staged dataset, whose path stays the same as long as the dataset is staged and is
+ *   never used again for another one,
+ * - `names/<name>`, a symbolic link to it for each name, so that giving another name is one step,
+ * - `removed/<id>`, what is removed: in one step for who looks, and then file by file,
+ * - `owner`, locked by the mount that owns it.
+ *
+ * It holds the only copy of somebody's data: nothing in it is deleted but by who asked for it, and what a crash has left
+ * without a name gets one.
+ */
+export class Area {
+  /** Absolute, and free of symbolic links. */
+  readonly path: string;
+  /** Undefined where koffi is missing. */
+  readonly libc: Libc | undefined;
+  readonly #lock: OwnerLock;
+  readonly #log: Logger;
+
+  private constructor(path: string, lock: OwnerLock, libc: Libc | undefined, log: Logger) {
+    this.path = path;
+    this.libc = libc;
+    this.#lock = lock;
+    this.#log = log;
+  }
+
+  /**
+   * Takes an area, after making it where it is missing.
+   *
+   * @param directory of all areas
+   * @throws UserError when another mount has it, or the local file system does not allow it
+   */
+  static async open(directory: string, options: AreaOptions): Promise<Area> {
+    const { bucket, endpoint, mountpoint, log } = options;
+    try {
+      const wanted = join(directory, areaName(bucket, endpoint));
+      for (const part of ['names', 'folders', 'removed']) {
+        await fs.mkdir(join(wanted, part), { recursive: true, mode: 0o700 });
+      }
+      const path = await fs.realpath(wanted);
+      await fs.chmod(path, 0o700);
+      if (!relative(mountpoint, path).startsWith('..')) {
+        throw new UserError(`${path} is inside the mount`, 'Give another directory with --staging-dir.');
+      }
+      const lock = await OwnerLock.take(join(path, 'owner'), {
+        pid: process.pid,
+        mountpoint,
+        since: new Date().toISOString(),
+      });
+      const area = new Area(path, lock, await loadLibc(), log);
+      try {
+        await area.#recover();
+        return area;
+      } catch (error) {
+        await area.close();
+        throw error;
+      }
+    } catch (error) {
+      if (error instanceof UserError) throw error;
+      throw new UserError(
+        `its local directory can't be used: ${messageOf(error)}`,
+        'Make it yours, or give another with --staging-dir.',
+        { cause: error },
+      );
+    }
+  }
+
+  get namesPath(): string {
+    return join(this.path, 'names');
+  }
+
+  /** The paths of all folders by name. */
+  async folders(): Promise<ReadonlyMap<string, string>> {
+    const names = await local.readdir(this.namesPath);
+    return new Map(await Promise.all(names.map(async (name) => [name, await this.#folderOf(name)] as const)));
+  }
+
+  /**
+   * Makes an empty folder; it and its name are on disk when this resolves.
+   *
+   * @returns its path
+   * @throws FsError EEXIST
+   */
+  async make(name: string, mode: number): Promise<string> {
+    const path = this.#newFolder();
+    await local.mkdir(path, mode);
+    try {
+      await this.#name(name, path);
+    } catch (error) {
+      await local.rmdir(path);
+      throw error;
+    }
+    return path;
+  }
+
+  /**
+   * Makes a folder of a directory that is somewhere below another one.
+   *
+   * @returns its new path
+   * @throws FsError EEXIST
+   */
+  async take(directory: string, name: string): Promise<string> {
+    const path = this.#newFolder();
+    // The name comes first: one that leads nowhere is no loss.
+    await this.#name(name, path);
+    try {
+      await local.rename(directory, path);
+    } catch (error) {
+      await local.unlink(join(this.namesPath, name));
+      throw error;
+    }
+    return path;
+  }
+
+  /** Moves a folder to a place below another one, over an empty directory if there is one. */
+  async give(name: string, path: string, to: string): Promise<void> {
+    await local.rename(path, to);
+    await local.unlink(join(this.namesPath, name));
+  }
+
+  /** Gives a folder another name, which no other one has. */
+  async rename(name: string, newName: string): Promise<void> {
+    await local.rename(join(this.namesPath, name), join(this.namesPath, newName));
+  }
+
+  /**
+   * Swaps the names of two folders.
+   *
+   * @throws FsError EINVAL where the system call is missing
+   */
+  async exchange(name: string, other: string): Promise<void> {
+    await exchange(this.libc, join(this.namesPath, name), join(this.namesPath, other));
+  }
+
+  /**
+   * Removes a folder that is empty.
+   *
+   * @throws FsError ENOTEMPTY
+   */
+  async removeEmpty(name: string, path: string): Promise<void> {
+    await local.rmdir(path);
+    await local.unlink(join(this.namesPath, name));
+  }
+
+  /** Removes a folder with all that is in it. It is gone for good when this resolves; its files are deleted after that. */
+  async remove(name: string, path: string): Promise<void> {
+    const removed = join(this.path, 'removed', basename(path));
+    await local.rename(path, removed);
+    await local.unlink(join(this.namesPath, name));
+    await this.#sync('folders', 'removed', 'names');
+    this.#delete(removed);
+  }
+
+  /** Bytes and files that the local file system has room for, for its user. */
+  async room(): Promise<{ readonly bytes: number; readonly files: number }> {
+    const { bavail, bsize, ffree } = await local.statfs(this.path);
+    return { bytes: bavail * bsize, files: ffree };
+  }
+
+  /** Lets another mount have it. */
+  async close(): Promise<void> {
+    await this.#lock.release();
+  }
+
+  #newFolder(): string {
+    return join(this.path, 'folders', randomBytes(8).toString('hex'));
+  }
+
+  async #name(name: string, path: string): Promise<void> {
+    await local.symlink(join('..', 'folders', basename(path)), join(this.namesPath, name));
+    await this.#sync('folders', 'names');
+  }
+
+  async #folderOf(name: string): Promise<string> {
+    return join(this.path, 'folders', basename(await local.readlink(join(this.namesPath, name))));
+  }
+
+  async #sync(...parts: readonly string[]): Promise<void> {
+    for (const part of parts) await local.syncDirectory(join(this.path, part));
+  }
+
+  /** Brings in order what a crash has left between two steps. */
+  async #recover(): Promise<void> {
+    const nameless = new Set(await local.readdir(join(this.path, 'folders')));
+    for (const [name, path] of await this.folders()) {
+      if (!nameless.delete(basename(path))) await local.unlink(join(this.namesPath, name));
+    }
+    for (const id of nameless) {
+      const path = join(this.path, 'folders', id);
+      if ((await local.readdir(path)).length === 0) {
+        await local.rmdir(path);
+      } else {
+        this.#log.warn({ folder: path }, `a staged folder without a name is now called ${RECOVERED}${id}`);
+        await this.#name(`${RECOVERED}${id}`, path);
+      }
+    }
+    for (const id of await local.readdir(join(this.path, 'removed'))) {
+      this.#delete(join(this.path, 'removed', id));
+    }
+  }
+
+  /** Goes on in the background; what it does not get to is deleted at the next start. */
+  #delete(path: string): void {
+    deleteAll(path).catch((error: unknown) => {
+      this.#log.warn({ path, error: messageOf(error) }, 'a removed folder still takes space');
+    });
+  }
+}
+
+/** Swaps what two paths stand for. */
+export async function exchange(libc: Libc | undefined, from: string, to: string): Promise<void> {
+  if (libc === undefined) throw new FsError('EINVAL', 'exchanging names needs the package koffi');
+  await libc.exchange(from, to);
+}
+
+/** Deletes a directory whatever the modes of those in it, which keep their owner out as well. */
+async function deleteAll(path: string): Promise<void> {
+  try {
+    await fs.rm(path, { recursive: true });
+  } catch {
+    await openUp(path);
+    await fs.rm(path, { recursive: true, force: true });
+  }
+}
+
+/** Lets its owner into a directory and all that are below it. */
+async function openUp(path: string): Promise<void> {
+  await fs.chmod(path, 0o700);
+  for (const entry of await fs.readdir(path, { withFileTypes: true })) {
+    if (entry.isDirectory()) await openUp(join(path, entry.name));
+  }
+}
+
+/** Readable, and different for different buckets. */
+function areaName(bucket: string, endpoint: string): string {
+  const hash = createHash('sha256')
+    .update(JSON.stringify([endpoint, bucket]))
+    .digest('hex');
+  const label = `${bucket}@${new URL(endpoint).host}`.replaceAll(/[^\w.@-]/g, '_').slice(0, LABEL_MAX);
+  return `${label}-${hash.slice(0, 12)}`;
+}

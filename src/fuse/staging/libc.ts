@@ -1,0 +1,133 @@
+import { getSystemErrorName } from 'node:util';
+import { FsError, isFsErrorCode } from '../../errors.ts';
+
+/**
+ * The system calls that a full file system needs and Node has not, by way of koffi. Where that is not installed there is
+ * no {@link Libc}, and what depends on it says ENOTSUP or does with less.
+ *
+ * All of them run on a thread of the pool, follow no symbolic link in the last place, and reject with an FsError.
+ */
+export interface Libc {
+  /** utimensat(2), to the nanosecond. */
+  setTimes(target: Target, atime: NanosecondTime, mtime: NanosecondTime): Promise<void>;
+  /** Undefined where there is none of that name. */
+  getXattr(target: Target, name: string): Promise<Uint8Array | undefined>;
+  listXattrs(target: Target): Promise<readonly string[]>;
+  setXattr(
+    target: Target,
+    name: string,
+    value: Uint8Array,
+    must: 'create' | 'replace' | undefined,
+  ): Promise<void>;
+  removeXattr(target: Target, name: string): Promise<void>;
+  /** renameat2(2) with RENAME_EXCHANGE. */
+  exchange(from: string, to: string): Promise<void>;
+  /** fallocate(2). */
+  allocate(fd: number, offset: number, length: number, keepSize: boolean): Promise<void>;
+}
+
+/** A file by its path or by an open descriptor. */
+export type Target = string | number;
+
+export type NanosecondTime = { readonly seconds: number; readonly nanoseconds: number } | 'now' | 'as it is';
+
+// Values of Linux on every architecture that Node runs on.
+const AT_FDCWD = -100;
+const AT_SYMLINK_NOFOLLOW = 0x100;
+const UTIME_NOW = 0x3fffffffn;
+const UTIME_OMIT = 0x3ffffffen;
+const RENAME_EXCHANGE = 2;
+const FALLOC_FL_KEEP_SIZE = 1;
+const XATTR_CREATE = 1;
+const XATTR_REPLACE = 2;
+/** XATTR_SIZE_MAX and XATTR_LIST_MAX: no value and no list of names is longer. */
+const XATTR_MAX_BYTES = 65_536;
+
+/** @returns undefined where koffi is not installed or the system has none of these calls */
+export async function loadLibc(): Promise<Libc | undefined> {
+  if (process.platform !== 'linux') return undefined;
+  const koffi = await import('koffi').then(
+    (module) => module.default,
+    () => undefined,
+  );
+  if (koffi === undefined) return undefined;
+  const libc = koffi.load(null);
+
+  /** Calls a function that returns a number below zero for an error. */
+  const caller = (name: string, parameters: readonly string[]) => {
+    const call = libc.func(name, 'intptr_t', [...parameters]);
+    return async (...values: readonly unknown[]): Promise<number> =>
+      new Promise((resolve, reject) => {
+        call.async(...values, (error: unknown, result: unknown) => {
+          // Read first: it is that of this call only here.
+          const errno = koffi.errno();
+          if (error !== null) reject(error);
+          else if (Number(result) < 0) reject(systemError(name, errno));
+          else resolve(Number(result));
+        });
+      });
+  };
+  /** The same for a function that there is for a path and for a descriptor. */
+  const both = (onPath: string, onDescriptor: string, parameters: readonly string[]) => {
+    const path = caller(onPath, ['str', ...parameters]);
+    const descriptor = caller(onDescriptor, ['int', ...parameters]);
+    return async (target: Target, ...values: readonly unknown[]): Promise<number> =>
+      typeof target === 'string' ? path(target, ...values) : descriptor(target, ...values);
+  };
+
+  const utimensat = caller('utimensat', ['int', 'str', 'void *', 'int']);
+  const futimens = caller('futimens', ['int', 'void *']);
+  const getxattr = both('lgetxattr', 'fgetxattr', ['str', 'void *', 'size_t']);
+  const listxattr = both('llistxattr', 'flistxattr', ['void *', 'size_t']);
+  const setxattr = both('lsetxattr', 'fsetxattr', ['str', 'void *', 'size_t', 'int']);
+  const removexattr = both('lremovexattr', 'fremovexattr', ['str']);
+  const renameat2 = caller('renameat2', ['int', 'str', 'int', 'str', 'uint']);
+  const fallocate = caller('fallocate', ['int', 'int', 'int64_t', 'int64_t']);
+
+  return {
+    async setTimes(target, atime, mtime) {
+      // struct timespec[2], on every 64-bit system: seconds, then nanoseconds, of 64 bits each.
+      const times = new BigInt64Array([...timespec(atime), ...timespec(mtime)]);
+      if (typeof target === 'number') await futimens(target, times);
+      else await utimensat(AT_FDCWD, target, times, AT_SYMLINK_NOFOLLOW);
+    },
+    async getXattr(target, name) {
+      const value = new Uint8Array(XATTR_MAX_BYTES);
+      try {
+        return value.slice(0, await getxattr(target, name, value, value.length));
+      } catch (error) {
+        if (error instanceof FsError && error.code === 'ENODATA') return undefined;
+        throw error;
+      }
+    },
+    async listXattrs(target) {
+      const names = Buffer.alloc(XATTR_MAX_BYTES);
+      const length = await listxattr(target, names, names.length);
+      return names.toString('utf8', 0, length).split('\0').slice(0, -1);
+    },
+    async setXattr(target, name, value, must) {
+      const flags = must === 'create' ? XATTR_CREATE : must === 'replace' ? XATTR_REPLACE : 0;
+      await setxattr(target, name, value, value.length, flags);
+    },
+    async removeXattr(target, name) {
+      await removexattr(target, name);
+    },
+    async exchange(from, to) {
+      await renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_EXCHANGE);
+    },
+    async allocate(fd, offset, length, keepSize) {
+      await fallocate(fd, keepSize ? FALLOC_FL_KEEP_SIZE : 0, offset, length);
+    },
+  };
+}
+
+function timespec(time: NanosecondTime): readonly [bigint, bigint] {
+  if (time === 'now') return [0n, UTIME_NOW];
+  if (time === 'as it is') return [0n, UTIME_OMIT];
+  return [BigInt(time.seconds), BigInt(time.nanoseconds)];
+}
+
+function systemError(call: string, errno: number): FsError {
+  const code = getSystemErrorName(-errno);
+  return new FsError(isFsErrorCode(code) ? code : 'EIO', `${call}: ${code}`);
+}

@@ -1,0 +1,150 @@
+import * as fs from 'node:fs';
+import { FsError, isFsErrorCode, messageOf } from '../../errors.ts';
+import { LOCAL_WRITE_BUFFERS_MAX } from '../../limits.ts';
+import type { Target } from './libc.ts';
+
+/*
+ * The local file system: Node's functions on paths and plain descriptors, as promises that reject with an FsError. What
+ * may wait for a disk runs on a thread of the pool.
+ */
+
+type Done<T> = (error: NodeJS.ErrnoException | null, value: T) => void;
+
+async function call<T>(start: (done: Done<T>) => void): Promise<T> {
+  return new Promise((resolve, reject) => {
+    start((error, value) => {
+      if (error) reject(localError(error));
+      else resolve(value);
+    });
+  });
+}
+
+async function act(start: (done: fs.NoParamCallback) => void): Promise<void> {
+  return call<void>((done) => start((error) => done(error, undefined)));
+}
+
+/** What the local file system said, in our words; what has none of its own is EIO. */
+export function localError(error: unknown): FsError {
+  const code = error instanceof Error && 'code' in error ? error.code : undefined;
+  return new FsError(isFsErrorCode(code) ? code : 'EIO', `local disk: ${messageOf(error)}`, { cause: error });
+}
+
+export const open = async (path: string, flags: number, mode = 0): Promise<number> =>
+  call((done) => fs.open(path, flags, mode, done));
+
+export const close = async (fd: number): Promise<void> => act((done) => fs.close(fd, done));
+
+export const readdir = async (path: string): Promise<readonly string[]> =>
+  call((done) => fs.readdir(path, done));
+
+export const readlink = async (path: string): Promise<string> => call((done) => fs.readlink(path, done));
+
+export const lstat = async (path: string): Promise<fs.BigIntStats> =>
+  call((done) => fs.lstat(path, { bigint: true }, done));
+
+/**
+ * What the kernel has in memory: of an open file, or of one that was just looked up or changed. It does not wait, so it
+ * needs no thread.
+ */
+export function statNow(target: Target): fs.BigIntStats {
+  try {
+    return typeof target === 'number'
+      ? fs.fstatSync(target, { bigint: true })
+      : fs.lstatSync(target, { bigint: true });
+  } catch (error) {
+    throw localError(error);
+  }
+}
+
+export const mkdir = async (path: string, mode: number): Promise<void> =>
+  act((done) => fs.mkdir(path, mode, done));
+
+export const symlink = async (target: string, path: string): Promise<void> =>
+  act((done) => fs.symlink(target, path, done));
+
+export const link = async (path: string, newPath: string): Promise<void> =>
+  act((done) => fs.link(path, newPath, done));
+
+export const unlink = async (path: string): Promise<void> => act((done) => fs.unlink(path, done));
+
+export const rmdir = async (path: string): Promise<void> => act((done) => fs.rmdir(path, done));
+
+export const rename = async (from: string, to: string): Promise<void> =>
+  act((done) => fs.rename(from, to, done));
+
+export const chmod = async (target: Target, mode: number): Promise<void> =>
+  act((done) => (typeof target === 'number' ? fs.fchmod(target, mode, done) : fs.chmod(target, mode, done)));
+
+/** @param uid -1 stays as it is, as does `gid` */
+export const chown = async (target: Target, uid: number, gid: number): Promise<void> =>
+  act((done) =>
+    typeof target === 'number' ? fs.fchown(target, uid, gid, done) : fs.lchown(target, uid, gid, done),
+  );
+
+export const truncate = async (target: Target, size: number): Promise<void> =>
+  act((done) =>
+    typeof target === 'number' ? fs.ftruncate(target, size, done) : fs.truncate(target, size, done),
+  );
+
+/** @param atime seconds since the epoch, as exact as a double; so is `mtime` */
+export const setTimes = async (target: Target, atime: number, mtime: number): Promise<void> =>
+  act((done) =>
+    typeof target === 'number'
+      ? fs.futimes(target, atime, mtime, done)
+      : fs.lutimes(target, atime, mtime, done),
+  );
+
+export const sync = async (fd: number, dataOnly: boolean): Promise<void> =>
+  act((done) => (dataOnly ? fs.fdatasync(fd, done) : fs.fsync(fd, done)));
+
+/** Puts the entries of a directory on disk. */
+export async function syncDirectory(path: string): Promise<void> {
+  const fd = await open(path, fs.constants.O_RDONLY | fs.constants.O_DIRECTORY);
+  try {
+    await sync(fd, false);
+  } finally {
+    await close(fd);
+  }
+}
+
+export async function statfs(path: string): Promise<fs.StatsFs> {
+  return call((done) => fs.statfs(path, done));
+}
+
+/** Reads up to the end of the file, or `length` bytes. */
+export async function read(fd: number, offset: number, length: number): Promise<Uint8Array> {
+  const buffer = Buffer.allocUnsafeSlow(length);
+  let filled = 0;
+  while (filled < length) {
+    const count = await call<number>((done) =>
+      fs.read(fd, buffer, filled, length - filled, offset + filled, done),
+    );
+    if (count === 0) break;
+    filled += count;
+  }
+  return buffer.subarray(0, filled);
+}
+
+/** Buffers that are free, all of the size that the longest write had. */
+const buffers: Buffer[] = [];
+
+/**
+ * Writes all of `data`, which is free as soon as this returns its promise. What fails may have been written in part, as
+ * it is when a disk is full.
+ */
+export async function write(fd: number, offset: number, data: Uint8Array): Promise<void> {
+  const spare = buffers.pop();
+  const buffer =
+    spare !== undefined && spare.length >= data.length ? spare : Buffer.allocUnsafeSlow(data.length);
+  buffer.set(data);
+  const { length } = data;
+  try {
+    for (let written = 0; written < length; ) {
+      written += await call<number>((done) =>
+        fs.write(fd, buffer, written, length - written, offset + written, done),
+      );
+    }
+  } finally {
+    if (buffers.length < LOCAL_WRITE_BUFFERS_MAX) buffers.push(buffer);
+  }
+}

@@ -1,0 +1,279 @@
+import { constants, type BigIntStats } from 'node:fs';
+import { FsError } from '../../errors.ts';
+import { LOCAL_LISTING_CHECKS_MAX } from '../../limits.ts';
+import { exchange } from '../staging/area.ts';
+import type { Target } from '../staging/libc.ts';
+import * as local from '../staging/local-files.ts';
+import type { DirectoryChanges, Owner, RenameMode } from './changes.ts';
+import type {
+  Access,
+  DirectoryEntries,
+  DirectoryEntry,
+  DirectoryNode,
+  FileNode,
+  Node,
+  OpenFile,
+} from './node.ts';
+import { OPEN_FLAGS, StagedFile } from './staging-file.ts';
+import type { StagedFolder } from './staging-folder.ts';
+import { isSamePlace, StagedBase, type Place } from './staging-node.ts';
+import type { StagedNode } from './staging-tree.ts';
+
+const PERMISSIONS = 0o7777n;
+
+/** A directory of a staged folder, or the folder itself. */
+export class StagedDirectory extends StagedBase implements DirectoryNode {
+  readonly kind = 'directory';
+  readonly changes: DirectoryChanges = {
+    ...this.nodeChanges(),
+    create: async (name, mode, owner, access) =>
+      this.#make(name, async (place, path) => this.#create(place, path, { mode, owner, access })),
+    makeDirectory: async (name, mode, owner) =>
+      this.#make(name, async (place, path) => {
+        await local.mkdir(path, mode);
+        return this.tree.madeDirectory(await settle(path, owner, mode), place);
+      }),
+    makeSymlink: async (name, target, owner) =>
+      this.#make(name, async (place, path) => {
+        await local.symlink(target, path);
+        return this.tree.madeSymlink(await settle(path, owner), place, target);
+      }),
+    link: async (name, node) => this.#link(name, node),
+    unlink: async (name) =>
+      this.#remove(name, async (path, stat) => {
+        if (stat.isDirectory()) throw new FsError('EISDIR', `${name} is a directory`);
+        await local.unlink(path);
+      }),
+    removeDirectory: async (name) =>
+      this.#remove(name, async (path, stat) => {
+        if (!stat.isDirectory()) throw new FsError('ENOTDIR', `${name} is no directory`);
+        await local.rmdir(path);
+      }),
+    rename: async (name, to, toName, mode) =>
+      this.tree.lock.alone(async () => this.#rename(name, to, toName, mode)),
+    sync: async () => {
+      const fd = await this.tree.lock.shared(async () =>
+        local.open(this.path, constants.O_RDONLY | constants.O_DIRECTORY),
+      );
+      try {
+        await local.sync(fd, false);
+      } finally {
+        await local.close(fd);
+      }
+    },
+  };
+  /** The folder that it is the top of. */
+  #top: StagedFolder | undefined;
+
+  override get folder(): StagedFolder | undefined {
+    return this.#top ?? super.folder;
+  }
+
+  override get path(): string {
+    this.#top?.requireThere();
+    return this.#top ? this.#top.path : super.path;
+  }
+
+  override requireUnsealed(): void {
+    if (this.#top) this.#top.requireUnsealed();
+    else super.requireUnsealed();
+  }
+
+  /** It is the top of a folder now, and in no other directory. */
+  become(folder: StagedFolder): void {
+    this.#loseAll();
+    this.#top = folder;
+  }
+
+  /** It is in another directory now, and has only that name. */
+  override gain(place: Place): void {
+    if (!this.#top && this.places.some((known) => isSamePlace(known, place))) return;
+    this.#top = undefined;
+    this.#loseAll();
+    super.gain(place);
+  }
+
+  #loseAll(): void {
+    for (let place = this.places[0]; place; place = this.places[0]) this.lose(place);
+  }
+
+  pathOf(name: string): string {
+    return `${this.path}/${name}`;
+  }
+
+  async lookup(name: string, _signal: AbortSignal): Promise<Node> {
+    return this.tree.lock.shared(async () => {
+      const node = await this.tree.found(await local.lstat(this.pathOf(name)), { directory: this, name });
+      if (!node) throw new FsError('ENOENT', `${name} is neither file, directory nor symbolic link`);
+      return node;
+    });
+  }
+
+  async list(signal: AbortSignal): Promise<DirectoryEntries> {
+    const names = await this.tree.lock.shared(async () => local.readdir(this.path));
+    const entries: DirectoryEntry[] = [];
+    for (let index = 0; index < names.length; index += LOCAL_LISTING_CHECKS_MAX) {
+      signal.throwIfAborted();
+      const some = names.slice(index, index + LOCAL_LISTING_CHECKS_MAX);
+      const found = await this.tree.lock.shared(async () =>
+        Promise.all(some.map(async (name) => this.#entry(name))),
+      );
+      entries.push(...found.filter((entry) => entry !== undefined));
+    }
+    return entries;
+  }
+
+  /** Undefined when it has gone meanwhile. */
+  async #entry(name: string): Promise<DirectoryEntry | undefined> {
+    try {
+      const node = await this.tree.found(await local.lstat(this.pathOf(name)), { directory: this, name });
+      return node && { name, node };
+    } catch (error) {
+      if (error instanceof FsError && error.code === 'ENOENT') return undefined;
+      throw error;
+    }
+  }
+
+  async #make<T>(name: string, work: (place: Place, path: string) => Promise<T>): Promise<T> {
+    return this.tree.lock.shared(async () => {
+      this.requireUnsealed();
+      try {
+        return await work({ directory: this, name }, this.pathOf(name));
+      } finally {
+        this.changed();
+      }
+    });
+  }
+
+  async #create(
+    place: Place,
+    path: string,
+    { mode, owner, access }: { readonly mode: number; readonly owner: Owner; readonly access: Access },
+  ): Promise<{ readonly node: FileNode; readonly file: OpenFile }> {
+    const flags = OPEN_FLAGS[access] | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
+    const fd = await local.open(path, flags, mode);
+    try {
+      const node = this.tree.madeFile(await settle(fd, owner, mode), place);
+      return { node, file: node.opened(fd, access) };
+    } catch (error) {
+      await local.close(fd);
+      throw error;
+    }
+  }
+
+  async #link(name: string, node: FileNode): Promise<void> {
+    return this.#make(name, async (place, path) => {
+      if (!(node instanceof StagedFile) || node.folder === undefined || node.folder !== this.folder) {
+        throw new FsError('EXDEV', 'the names of a file are all in one dataset');
+      }
+      await local.link(node.path, path);
+      node.gain(place);
+      node.changed();
+    });
+  }
+
+  async #remove(name: string, work: (path: string, stat: BigIntStats) => Promise<void>): Promise<void> {
+    return this.tree.lock.alone(async () => {
+      this.requireUnsealed();
+      const path = this.pathOf(name);
+      const stat = local.statNow(path);
+      try {
+        await work(path, stat);
+      } finally {
+        this.changed();
+      }
+      this.tree.peek(stat)?.unlinked({ directory: this, name }, stat);
+    });
+  }
+
+  async #rename(name: string, to: DirectoryNode, toName: string, mode: RenameMode): Promise<void> {
+    const from: Place = { directory: this, name };
+    this.requireUnsealed();
+    if (to === this.tree.top?.directory) return this.tree.top.take(from, toName, mode);
+    if (!(to instanceof StagedDirectory) || to.tree !== this.tree) {
+      throw new FsError(to.changes ? 'EXDEV' : 'EROFS', 'files are moved within the staging area only');
+    }
+    to.requireUnsealed();
+    const stat = local.statNow(this.pathOf(name));
+    if (stat.isFile() && stat.nlink > 1n && to.folder !== this.folder) {
+      throw new FsError('EXDEV', 'the names of a file are all in one dataset');
+    }
+    const place: Place = { directory: to, name: toName };
+    try {
+      if (mode === 'exchange') await this.#exchange(from, stat, place);
+      else await this.#move(from, stat, place, mode);
+    } finally {
+      this.changed();
+      to.changed();
+    }
+  }
+
+  /**
+   * Puts something in the place of what has a name, if anything has, as rename(2) does.
+   *
+   * @param put gets the path
+   */
+  async replaceBy(
+    name: string,
+    mode: 'replace' | 'no-replace',
+    put: (path: string) => Promise<void>,
+  ): Promise<void> {
+    const path = this.pathOf(name);
+    const taken = statIfThere(path);
+    if (taken && mode === 'no-replace') throw new FsError('EEXIST', `${name} is there already`);
+    try {
+      await put(path);
+    } finally {
+      this.changed();
+    }
+    if (taken) this.tree.peek(taken)?.unlinked({ directory: this, name }, taken);
+  }
+
+  async #move(from: Place, stat: BigIntStats, to: Place, mode: 'replace' | 'no-replace'): Promise<void> {
+    const path = this.pathOf(from.name);
+    // Two names of one file: rename(2) does nothing then.
+    if (mode === 'replace' && statIfThere(to.directory.pathOf(to.name))?.ino === stat.ino) return;
+    await to.directory.replaceBy(to.name, mode, async (toPath) => local.rename(path, toPath));
+    moved(this.tree.peek(stat), from, to);
+  }
+
+  async #exchange(from: Place, stat: BigIntStats, to: Place): Promise<void> {
+    const [path, toPath] = [this.pathOf(from.name), to.directory.pathOf(to.name)];
+    const other = local.statNow(toPath);
+    if (other.ino === stat.ino) return;
+    await exchange(this.tree.libc, path, toPath);
+    moved(this.tree.peek(stat), from, to);
+    moved(this.tree.peek(other), to, from);
+  }
+}
+
+function moved(node: StagedNode | undefined, from: Place, to: Place): void {
+  node?.lose(from);
+  node?.gain(to);
+}
+
+function statIfThere(path: string): BigIntStats | undefined {
+  try {
+    return local.statNow(path);
+  } catch (error) {
+    if (error instanceof FsError && error.code === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+/**
+ * Gives something new the owner and mode that it is to have: the local file system has given it ours, less our umask.
+ * A daemon that is not root can't give away files; what others make belongs to its user then.
+ */
+export async function settle(target: Target, owner: Owner, mode?: number): Promise<BigIntStats> {
+  let stat = local.statNow(target);
+  if (stat.uid !== BigInt(owner.uid) || stat.gid !== BigInt(owner.gid)) {
+    await local.chown(target, owner.uid, owner.gid).catch((error: unknown) => {
+      if (!(error instanceof FsError && error.code === 'EPERM')) throw error;
+    });
+    stat = local.statNow(target);
+  }
+  if (mode === undefined || (stat.mode & PERMISSIONS) === BigInt(mode)) return stat;
+  await local.chmod(target, mode);
+  return local.statNow(target);
+}

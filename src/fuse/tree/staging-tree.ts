@@ -1,0 +1,128 @@
+import type { BigIntStats } from 'node:fs';
+import { messageOf } from '../../errors.ts';
+import type { Logger } from '../../log.ts';
+import type { Libc } from '../staging/libc.ts';
+import * as local from '../staging/local-files.ts';
+import { PathLock } from '../staging/path-lock.ts';
+import type { RenameMode } from './changes.ts';
+import { inodeNumber } from './inode-numbers.ts';
+import type { DirectoryNode } from './node.ts';
+import { StagedDirectory } from './staging-directory.ts';
+import { StagedFile } from './staging-file.ts';
+import type { StagedFolder } from './staging-folder.ts';
+import { type Place, StagedSymlink } from './staging-node.ts';
+
+export type StagedNode = StagedDirectory | StagedFile | StagedSymlink;
+
+/** The directory of all staged folders, as those below it need it. */
+export interface StagingTop {
+  readonly directory: DirectoryNode;
+  /** Makes a directory that is in a folder a folder of its own. The path lock is held alone. */
+  take(directory: Place, name: string, mode: RenameMode): Promise<void>;
+}
+
+/** What the nodes of one staging area share: above all which of them there are. */
+export class StagingTree {
+  /** Set once, by it. */
+  top: StagingTop | undefined;
+  readonly lock = new PathLock();
+  readonly libc: Libc | undefined;
+  /** Files that are open for writing. */
+  readonly writers = new Set<StagedFile>();
+  readonly #bucket: string;
+  readonly #log: Logger;
+  /** By the local inode, which is one for all names of a file. Whoever needs a node holds it. */
+  readonly #nodes = new Map<bigint, WeakRef<StagedNode>>();
+  readonly #collected = new FinalizationRegistry<bigint>((ino) => {
+    if (this.#nodes.get(ino)?.deref() === undefined) this.#nodes.delete(ino);
+  });
+
+  constructor(bucket: string, libc: Libc | undefined, log: Logger) {
+    this.#bucket = bucket;
+    this.libc = libc;
+    this.#log = log;
+  }
+
+  /** Something went wrong that nobody can be told of any more. */
+  failed(error: unknown): void {
+    this.#log.error({ bucket: this.#bucket, error: messageOf(error) }, 'the local disk failed a staged file');
+  }
+
+  /** The inode number that is shown for a local one. */
+  inodeNumber(ino: bigint): number {
+    return inodeNumber('staging', this.#bucket, String(ino));
+  }
+
+  /** The node of what was found in a place: the one there is already, if it is known. */
+  async found(stat: BigIntStats, place: Place): Promise<StagedNode | undefined> {
+    if (!stat.isSymbolicLink()) return this.#known(stat, place) ?? this.#make(stat, place);
+    const known = this.#known(stat, place);
+    if (known) return known;
+    const target = await local.readlink(place.directory.pathOf(place.name));
+    return this.#known(stat, place) ?? this.#add(stat, new StagedSymlink(this, stat, place, target));
+  }
+
+  /** The node of what was made in a place. Whatever had its inode before is gone. */
+  madeFile(stat: BigIntStats, place: Place): StagedFile {
+    return this.#add(stat, new StagedFile(this, stat, place));
+  }
+
+  madeDirectory(stat: BigIntStats, place: Place): StagedDirectory {
+    return this.#add(stat, new StagedDirectory(this, stat, place));
+  }
+
+  madeSymlink(stat: BigIntStats, place: Place, target: string): StagedSymlink {
+    return this.#add(stat, new StagedSymlink(this, stat, place, target));
+  }
+
+  /** The directory of a staged folder, which is in no other one. */
+  folderDirectory(stat: BigIntStats, folder: StagedFolder): StagedDirectory {
+    const known = this.peek(stat);
+    const node = known instanceof StagedDirectory ? known : this.#add(stat, new StagedDirectory(this, stat));
+    node.become(folder);
+    return node;
+  }
+
+  /** The node of a local file or directory, if it is known. */
+  peek(stat: BigIntStats): StagedNode | undefined {
+    return this.#nodes.get(stat.ino)?.deref();
+  }
+
+  /** Its last name is gone, and the local file system may use the inode again. */
+  drop(node: { readonly ino: bigint }): void {
+    if (this.#nodes.get(node.ino)?.deref() === node) this.#nodes.delete(node.ino);
+  }
+
+  #known(stat: BigIntStats, place: Place): StagedNode | undefined {
+    const node = this.peek(stat);
+    if (node === undefined || node.kind !== kindOf(stat)) return undefined;
+    node.gain(place);
+    return node;
+  }
+
+  #make(stat: BigIntStats, place: Place): StagedNode | undefined {
+    switch (kindOf(stat)) {
+      case 'directory':
+        return this.madeDirectory(stat, place);
+      case 'file':
+        return this.madeFile(stat, place);
+      case 'symlink':
+      case undefined:
+      default:
+        return undefined;
+    }
+  }
+
+  #add<T extends StagedNode>(stat: BigIntStats, node: T): T {
+    this.#nodes.set(stat.ino, new WeakRef<StagedNode>(node));
+    this.#collected.register(node, stat.ino);
+    return node;
+  }
+}
+
+/** Undefined for what nobody can have made here: devices, pipes and sockets. */
+function kindOf(stat: BigIntStats): StagedNode['kind'] | undefined {
+  if (stat.isFile()) return 'file';
+  if (stat.isDirectory()) return 'directory';
+  return stat.isSymbolicLink() ? 'symlink' : undefined;
+}
