@@ -138,7 +138,7 @@ export class StagedFreezes {
     }
     const isOver = entry?.state === 'committing' || (entry?.state === 'frozen' && entry.keep !== true);
     if (!isOver || this.#stopped || this.#runs.has(folder.path)) return { done: Promise.resolve() };
-    return { done: this.#start(folder, {}, true).result.then(() => {}, warn) };
+    return { done: this.#start(folder, {}, true).result.then(() => undefined, warn) };
   }
 
   async state(folder: StagedFolder): Promise<StagedState> {
