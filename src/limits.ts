@@ -58,6 +58,11 @@ export const FREEZE_BUFFERED_MAX_BYTES = 1 * MiB;
 export const FREEZE_READ_BYTES = 1 * MiB;
 /** Threads that hash files. */
 export const FREEZE_HASH_THREADS_MAX = 2;
+/** Staged files are hashed beforehand when nobody has written to them for so long, which is more than a tick of ctime. */
+export const REMEMBERED_MD5_MIN_AGE_MS = 1_000;
+/** Files that wait to be hashed beforehand, and MD5s that are remembered. */
+export const REMEMBERED_MD5_WAITING_MAX = 10_000;
+export const REMEMBERED_MD5S_MAX = 50_000;
 /** An overlay or annotation of a dataset that is frozen; larger ones are refused. */
 export const FREEZE_METADATA_MAX_BYTES = 32 * MiB;
 /** Objects of a dataset that is discarded which are deleted before it is looked at again. */
@@ -92,13 +97,6 @@ export const KERNEL_READ_AHEAD_BYTES = 4 * MiB;
 export const KERNEL_CACHE_SECONDS = 86_400;
 /** How long the kernel believes that a name is missing where names can appear. */
 export const KERNEL_NEGATIVE_SECONDS = 1;
-/**
- * How long the kernel believes at most what the next refresh may change. It adds to the age of what the tree knows, and
- * asking again costs microseconds.
- */
-export const KERNEL_CHANGING_SECONDS_MAX = 5;
-/** Notifications to the kernel that wait their turn; a refresh of a large bucket may have so many at once. */
-export const KERNEL_NOTIFICATIONS_MAX = 10_000;
 /** The kernel keeps the listing of a frozen directory up to this size; it has no attributes, which a long `ls -l` needs. */
 export const KERNEL_CACHED_LISTING_ENTRIES_MAX = 256;
 /** mount(8), umount(8) and fusermount3 are given this long. */

@@ -12,6 +12,7 @@ import { FsError, UserError, messageOf } from './errors.ts';
 import { ThreadedFileHasher } from './freeze/file-hasher.ts';
 import type { FrozenDataset } from './freeze/freeze.ts';
 import { freezeUserOf } from './freeze/freeze-user.ts';
+import { RememberingFileHasher } from './freeze/remembering-hasher.ts';
 import { StagedBuckets, type StagedStatus, type UnfinishedFreeze } from './freeze/staged-buckets.ts';
 import { StagedFreezes } from './freeze/staged-freezes.ts';
 import { Area } from './fuse/staging/area.ts';
@@ -20,7 +21,6 @@ import type { Transport } from './fuse/transport/transport.ts';
 import { type Ownership, timestampOfMilliseconds } from './fuse/tree/attributes.ts';
 import { BucketRoot } from './fuse/tree/bucket-root.ts';
 import { BucketContext } from './fuse/tree/context.ts';
-import { InvalidationRelay } from './fuse/tree/invalidation.ts';
 import { mountTree } from './fuse/tree/mount-root.ts';
 import { Problems, type ReportedProblem } from './fuse/tree/problems.ts';
 import { STAGING } from './fuse/tree/dataset-names.ts';
@@ -104,7 +104,6 @@ export async function startMount(config: Config, options: MountOptions, log: Log
   const problems = new Problems(log);
   const stores = await openStores(options.buckets, { config, clock, log, limiter, counters }, problems);
 
-  const invalidations = new InvalidationRelay();
   const environment = {
     cache,
     ownership: options.ownership,
@@ -112,25 +111,20 @@ export async function startMount(config: Config, options: MountOptions, log: Log
     clock,
     lifetime: ending.signal,
     refreshMs: options.refreshSeconds * 1000,
-    invalidation: invalidations,
   };
   const time = timestampOfMilliseconds(startedAt);
+  const hasher = new RememberingFileHasher(new ThreadedFileHasher(), clock);
   const freezesOf = new Map<string, StagedFreezes>();
-  const stagings: ReadonlyMap<string, Staging> = options.readOnly
+  const stagings = options.readOnly
     ? new Map<string, Staging>()
     : await openStagings(stores, {
         options,
         problems,
         log,
         freeze: async (bucket, folder, name) => freezeByRename(freezesOf.get(bucket), folder, name),
-        onMoved: (bucket, name) => {
-          const root = roots.get(bucket)?.directory;
-          if (root) invalidations.invalidateEntry(root, name);
-        },
-        onRemoved: (bucket, folder) => {
-          const root = stagings.get(bucket)?.root;
-          if (root) invalidations.deleteEntry(root, folder.name, folder.directory);
-        },
+        onMoved: () => {},
+        onRemoved: () => {},
+        onSettled: (path) => hasher.prepare(path),
       });
   const roots = new Map(
     stores.map(({ store, config: { bucket, prefix } }) => [
@@ -143,7 +137,6 @@ export async function startMount(config: Config, options: MountOptions, log: Log
       }),
     ]),
   );
-  const hasher = new ThreadedFileHasher();
   const user = freezeUserOf(config);
   const journals = journalDirectory();
   const staged = new StagedBuckets(
@@ -173,7 +166,6 @@ export async function startMount(config: Config, options: MountOptions, log: Log
     clock,
     lifetime: ending.signal,
     room: async () => stagings.values().next().value?.area.room(),
-    invalidations,
   });
   const closeAll = async (): Promise<void> => {
     await staged.stop();
@@ -247,12 +239,13 @@ interface StagingEnvironment {
   readonly freeze: (bucket: string, folder: StagedFolder, name: string) => Promise<void>;
   readonly onRemoved: (bucket: string, folder: StagedFolder) => void;
   readonly onMoved: (bucket: string, name: string) => void;
+  readonly onSettled: (path: string) => void;
 }
 
 /** Opens the staging areas of all buckets; those that can't be had are reported and left out. */
 async function openStagings(
   stores: readonly BucketStore[],
-  { options, problems, log, freeze, onRemoved, onMoved }: StagingEnvironment,
+  { options, problems, log, freeze, onRemoved, onMoved, onSettled }: StagingEnvironment,
 ): Promise<ReadonlyMap<string, Staging>> {
   const opened = new Map<string, Staging>();
   for (const { config } of stores) {
@@ -268,6 +261,7 @@ async function openStagings(
         freeze: async (folder, name) => freeze(bucket, folder, name),
         onRemoved: (folder) => onRemoved(bucket, folder),
         onMoved: (name) => onMoved(bucket, name),
+        onSettled,
       });
       opened.set(bucket, { area, root });
     } catch (error) {

@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { mkdtemp, rm, rmdir } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, rmdir, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -68,8 +68,11 @@ async function mountAndTour(env: Readonly<Record<string, string>>, check: boolea
   const mountpoint = await mkdtemp(join(tmpdir(), 'dtool-ecs-mount-demo-'));
   const state = await mkdtemp(join(tmpdir(), 'dtool-ecs-mount-demo-state-'));
   const [script = ''] = process.argv.slice(1);
+  const results = join(state, 'barley-heights');
+  await makeResults(results);
   const surroundings: TourSurroundings = {
     mountpoint,
+    results,
     bucket: BUCKET,
     program: `${shellQuoted(process.execPath)} ${shellQuoted(script)}`,
     // The demo's sockets and logs stay out of the way of the user's own mounts.
@@ -105,6 +108,17 @@ async function mountAndTour(env: Readonly<Record<string, string>>, check: boolea
     await rmdir(mountpoint);
     await rm(state, { recursive: true });
   }
+}
+
+/** What somebody has measured. */
+async function makeResults(directory: string): Promise<void> {
+  await mkdir(join(directory, 'notes'), { recursive: true });
+  const files = {
+    'README.yml': 'description: heights of barley, measured by hand\nproject: demo\n',
+    'heights.csv': 'plot,height_cm\n1,62\n2,58\n3,65\n',
+    'notes/day-1.txt': 'Leaves pale.\n',
+  };
+  for (const [name, text] of Object.entries(files)) await writeFile(join(directory, name), text);
 }
 
 function untilInterrupted(): Promise<void> {

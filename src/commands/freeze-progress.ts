@@ -68,12 +68,14 @@ function progressLines(): ProgressDisplay {
   const update = (progress: FreezeProgress): void => {
     const { done, total } = workOf(progress);
     const tenth = total === 0 ? 10 : Math.floor((done / total) * 10);
-    const key = `${progress.phase} ${tenth}`;
-    if (tenth === 0 || key === told || progress.phase === 'committing') return;
+    // Committing takes a moment: all that there is to tell of it is that everything is uploaded.
+    const phase = progress.phase === 'committing' ? 'uploading' : progress.phase;
+    const key = `${phase} ${tenth}`;
+    if (tenth === 0 || key === told) return;
     told = key;
     const { bytes, totalBytes, items, totalItems } = progress;
     process.stderr.write(
-      `${VERBS[progress.phase]}: ${tenth * 10}%, ${formatBytes(bytes)} of ${formatBytes(totalBytes)}, ` +
+      `${VERBS[phase]}: ${tenth * 10}%, ${formatBytes(bytes)} of ${formatBytes(totalBytes)}, ` +
         `${items} of ${totalItems} items\n`,
     );
   };

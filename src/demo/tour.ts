@@ -20,6 +20,8 @@ export interface StepResult {
 /** What the tour is taken in. */
 export interface TourSurroundings {
   readonly mountpoint: string;
+  /** A directory with a few files, to be made a dataset of. */
+  readonly results: string;
   /** Shell command that runs this program. */
   readonly program: string;
   readonly bucket: string;
@@ -44,7 +46,7 @@ export function listingSteps({ program, bucket }: TourSurroundings): readonly St
 
 /** The steps that walk through the mount. */
 export function mountSteps(surroundings: TourSurroundings): readonly Step[] {
-  const { mountpoint, program } = surroundings;
+  const { mountpoint, program, results } = surroundings;
   const dataset = join(mountpoint, 'rnaseq-2026');
   const reads = join(dataset, 'data/reads/drought-1/drought-1_R1.fastq');
   return [
@@ -101,6 +103,26 @@ export function mountSteps(surroundings: TourSurroundings): readonly Step[] {
         if (exitCode === 0 || !output.includes('Read-only file system'))
           throw new Error('it could be changed');
       },
+    },
+    {
+      says: 'To make a dataset, copy a directory into staging …',
+      command: `cp -r ${results} ${mountpoint}/staging/ && find ${mountpoint}/staging -type f`,
+      expect: includes('staging/barley-heights/heights.csv', 'staging/barley-heights/README.yml'),
+    },
+    {
+      says: '… where it can be worked on like any other …',
+      command: `cd ${mountpoint}/staging/barley-heights && sed -i 's/pale/green/' notes/day-1.txt && cat notes/day-1.txt`,
+      expect: includes('Leaves green.'),
+    },
+    {
+      says: '… and freeze it:',
+      command: `${program} freeze ${mountpoint}/staging/barley-heights`,
+      expect: includes('barley-heights: 2 items', 'frozen as ecs://lab/'),
+    },
+    {
+      says: 'It stands beside the others, and the staging area is empty again:',
+      command: `ls ${mountpoint} ${mountpoint}/staging; cat ${mountpoint}/barley-heights/data/notes/day-1.txt`,
+      expect: includes('barley-heights\n', `${mountpoint}/staging:\nLeaves green.`),
     },
     {
       says: 'What the mount did for this:',

@@ -19,7 +19,9 @@ export interface StagedFolder {
   writers(): readonly string[];
   /**
    * From now on nothing in it can be changed: who tries gets EBUSY. Resolves when the changes that are under way have
-   * ended.
+   * ended; may be repeated.
+   *
+   * @throws when a file is open for writing
    */
   seal(): Promise<void>;
   unseal(): void;
@@ -138,6 +140,12 @@ export class StagedFreezes {
     }
     const isOver = entry?.state === 'committing' || (entry?.state === 'frozen' && entry.keep !== true);
     if (!isOver || this.#stopped || this.#runs.has(folder.path)) return { done: Promise.resolve() };
+    try {
+      await folder.seal();
+    } catch (error) {
+      warn(error);
+      return { done: Promise.resolve() };
+    }
     return { done: this.#start(folder, {}, true).result.then(() => undefined, warn) };
   }
 
@@ -209,7 +217,10 @@ export class StagedFreezes {
     return run;
   }
 
-  /** @returns undefined when there was only to be looked after an earlier freeze, and that was not committed */
+  /**
+   * @param onlyFinish the folder is sealed already
+   * @returns undefined when there was only to be looked after an earlier freeze, and that was not committed
+   */
   async #run(
     folder: StagedFolder,
     { name, keepStaging = false }: StagedFreezeOptions,
@@ -218,16 +229,17 @@ export class StagedFreezes {
     onProgress: Listener,
   ): Promise<StagedResult | undefined> {
     const journal = this.#journal(folder);
-    // Nothing comes between these two: whoever opens a file for writing comes before both, or after.
-    const writers = folder.writers();
-    const sealed = writers.length === 0 ? folder.seal() : undefined;
+    const writers = onlyFinish ? [] : folder.writers();
+    const isSealed = writers.length === 0;
     try {
-      await sealed;
-      if (sealed && !onlyFinish) await this.#journalSealing(folder, journal);
+      if (isSealed && !onlyFinish) {
+        await folder.seal();
+        await this.#journalSealing(folder, journal);
+      }
       const result = await this.#freeze(folder, {
         name,
         // Without the seal it can only be refused.
-        dryRun: sealed === undefined,
+        dryRun: !isSealed,
         obstacles: openFor(writers),
         keep: keepStaging,
         onlyFinish,
@@ -241,7 +253,7 @@ export class StagedFreezes {
       await this.#landed(folder, journal, result.uuid, keepStaging);
       return result;
     } catch (error) {
-      if (sealed) folder.unseal();
+      if (isSealed) folder.unseal();
       if (onlyFinish) throw error;
       return await this.#failed(folder, journal, error);
     }

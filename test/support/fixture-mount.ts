@@ -99,15 +99,14 @@ async function serve(): Promise<void> {
         void watch();
         return { tell: 'done' };
       case 'invalidate-stuck':
-        mount.invalidation.invalidateEntry(fixture.stuckDirectory, 'x');
+        void mount.invalidateEntry(fixture.stuckDirectory, 'x');
         return { tell: 'done' };
       case 'change':
       default:
         fixture.content = request.content;
         fixture.late = request.late;
-        mount.invalidation.invalidateNode(fixture.changing.file, { content: true });
-        mount.invalidation.invalidateEntry(fixture.changing.directory, 'late');
-        await mount.invalidation.settled;
+        await mount.invalidateInode(fixture.changing.file, { content: true });
+        await mount.invalidateEntry(fixture.changing.directory, 'late');
         return { tell: 'done' };
     }
   };

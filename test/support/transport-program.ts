@@ -66,6 +66,7 @@ async function makeTree(owner: Owner): Promise<Tree> {
         log,
         freeze: async () => {},
         onRemoved: () => {},
+        onSettled: () => {},
         onMoved: () => {},
       });
       return { root, space: async () => ({ bytes: 0, files: 0, free: await area.room() }) };

@@ -42,13 +42,10 @@ export function openContent(
   };
 }
 
-/**
- * An object in the store that may be replaced by another while it is mounted. The file stands for the one object: when
- * there is another one, its name stands for another file.
- */
+/** An object in the store that may be replaced by another while it is mounted. */
 export class ReplaceableFile implements FileNode {
   readonly kind = 'file';
-  readonly lifetime: Lifetime = 'forever';
+  readonly lifetime: Lifetime = 'refresh';
   readonly content: Content;
   readonly #source: ContentSource;
   readonly #attributes: Attributes;
@@ -80,12 +77,13 @@ export class ReplaceableFile implements FileNode {
 /** A small file that is made here and not in the store. */
 export class MemoryFile implements FileNode {
   readonly kind = 'file';
-  readonly lifetime: Lifetime = 'forever';
+  readonly lifetime: Lifetime;
   readonly #content: Uint8Array;
   readonly #attributes: Attributes;
 
-  constructor(content: Uint8Array, attributes: Attributes) {
+  constructor(content: Uint8Array, lifetime: Lifetime, attributes: Attributes) {
     this.#content = content;
+    this.lifetime = lifetime;
     this.#attributes = attributes;
   }
 
@@ -103,12 +101,13 @@ export class MemoryFile implements FileNode {
 
 export class Symlink implements SymlinkNode {
   readonly kind = 'symlink';
-  readonly lifetime: Lifetime = 'forever';
+  readonly lifetime: Lifetime;
   readonly target: string;
   readonly #attributes: Attributes;
 
-  constructor(target: string, attributes: Attributes) {
+  constructor(target: string, lifetime: Lifetime, attributes: Attributes) {
     this.target = target;
+    this.lifetime = lifetime;
     this.#attributes = attributes;
   }
 

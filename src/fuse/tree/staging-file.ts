@@ -37,7 +37,18 @@ export class StagedFile extends StagedBase implements FileNode {
   /** A descriptor is about to be closed. */
   closed(fd: number): void {
     this.#descriptors.delete(fd);
-    if (![...this.#descriptors.values()].some(isWriting)) this.tree.writers.delete(this);
+    if ([...this.#descriptors.values()].some(isWriting)) return;
+    if (this.tree.writers.delete(this)) this.#settled();
+  }
+
+  override changed(): void {
+    super.changed();
+    if (!this.tree.writers.has(this)) this.#settled();
+  }
+
+  /** Nobody has it open for writing any more. */
+  #settled(): void {
+    if (this.places.length > 0) this.tree.onSettled(this.path);
   }
 
   protected override onDisk(forWriting = false): Target {

@@ -24,6 +24,8 @@ export interface StagingRootOptions {
    * Makes a dataset of a folder, for a rename onto the bucket's root: resolves when it is committed and the folder removed.
    */
   readonly freeze: (folder: StagedFolder, name: string) => Promise<void>;
+  /** Hears of files that were used and that nobody has open for writing, by their path on the local disk. */
+  readonly onSettled: (path: string) => void;
   /** Hears that a folder is gone that was not removed through the mount. */
   readonly onRemoved: (folder: StagedFolder) => void;
   /** Hears that the kernel is about to take a folder for moved to the bucket's root, where a dataset is by now. */
@@ -76,7 +78,7 @@ export class StagingRoot implements DirectoryNode, StagingTop, FolderRemoval {
   private constructor(area: Area, options: StagingRootOptions) {
     this.#area = area;
     this.#options = options;
-    this.#tree = new StagingTree(options.bucket, area.libc, options.log);
+    this.#tree = new StagingTree(options.bucket, area.libc, options.log, options.onSettled);
     this.#tree.top = this;
   }
 

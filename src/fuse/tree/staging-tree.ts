@@ -27,6 +27,8 @@ export class StagingTree {
   top: StagingTop | undefined;
   readonly lock = new PathLock();
   readonly libc: Libc | undefined;
+  /** Hears of files that were used and that nobody has open for writing, by their path on the local disk. */
+  readonly onSettled: (path: string) => void;
   /** Files that are open for writing. */
   readonly writers = new Set<StagedFile>();
   readonly #bucket: string;
@@ -37,9 +39,10 @@ export class StagingTree {
     if (this.#nodes.get(ino)?.deref() === undefined) this.#nodes.delete(ino);
   });
 
-  constructor(bucket: string, libc: Libc | undefined, log: Logger) {
+  constructor(bucket: string, libc: Libc | undefined, log: Logger, onSettled: (path: string) => void) {
     this.#bucket = bucket;
     this.libc = libc;
+    this.onSettled = onSettled;
     this.#log = log;
   }
 
