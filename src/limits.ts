@@ -97,6 +97,13 @@ export const KERNEL_READ_AHEAD_BYTES = 4 * MiB;
 export const KERNEL_CACHE_SECONDS = 86_400;
 /** How long the kernel believes that a name is missing where names can appear. */
 export const KERNEL_NEGATIVE_SECONDS = 1;
+/**
+ * How long the kernel believes at most what the next refresh may change. It adds to the age of what the tree knows, and
+ * asking again costs microseconds.
+ */
+export const KERNEL_CHANGING_SECONDS_MAX = 5;
+/** Notifications to the kernel that wait their turn; a refresh of a large bucket may have so many at once. */
+export const KERNEL_NOTIFICATIONS_MAX = 10_000;
 /** The kernel keeps the listing of a frozen directory up to this size; it has no attributes, which a long `ls -l` needs. */
 export const KERNEL_CACHED_LISTING_ENTRIES_MAX = 256;
 /** mount(8), umount(8) and fusermount3 are given this long. */

@@ -21,6 +21,7 @@ import type { Transport } from './fuse/transport/transport.ts';
 import { type Ownership, timestampOfMilliseconds } from './fuse/tree/attributes.ts';
 import { BucketRoot } from './fuse/tree/bucket-root.ts';
 import { BucketContext } from './fuse/tree/context.ts';
+import { InvalidationRelay } from './fuse/tree/invalidation.ts';
 import { mountTree } from './fuse/tree/mount-root.ts';
 import { Problems, type ReportedProblem } from './fuse/tree/problems.ts';
 import { STAGING } from './fuse/tree/dataset-names.ts';
@@ -104,6 +105,7 @@ export async function startMount(config: Config, options: MountOptions, log: Log
   const problems = new Problems(log);
   const stores = await openStores(options.buckets, { config, clock, log, limiter, counters }, problems);
 
+  const invalidations = new InvalidationRelay();
   const environment = {
     cache,
     ownership: options.ownership,
@@ -111,19 +113,26 @@ export async function startMount(config: Config, options: MountOptions, log: Log
     clock,
     lifetime: ending.signal,
     refreshMs: options.refreshSeconds * 1000,
+    invalidation: invalidations,
   };
   const time = timestampOfMilliseconds(startedAt);
   const hasher = new RememberingFileHasher(new ThreadedFileHasher(), clock);
   const freezesOf = new Map<string, StagedFreezes>();
-  const stagings = options.readOnly
+  const stagings: ReadonlyMap<string, Staging> = options.readOnly
     ? new Map<string, Staging>()
     : await openStagings(stores, {
         options,
         problems,
         log,
         freeze: async (bucket, folder, name) => freezeByRename(freezesOf.get(bucket), folder, name),
-        onMoved: () => {},
-        onRemoved: () => {},
+        onMoved: (bucket, name) => {
+          const root = roots.get(bucket)?.directory;
+          if (root) invalidations.invalidateEntry(root, name);
+        },
+        onRemoved: (bucket, folder) => {
+          const root = stagings.get(bucket)?.root;
+          if (root) invalidations.deleteEntry(root, folder.name, folder.directory);
+        },
         onSettled: (path) => hasher.prepare(path),
       });
   const roots = new Map(
@@ -166,6 +175,7 @@ export async function startMount(config: Config, options: MountOptions, log: Log
     clock,
     lifetime: ending.signal,
     room: async () => stagings.values().next().value?.area.room(),
+    invalidations,
   });
   const closeAll = async (): Promise<void> => {
     await staged.stop();

@@ -36,6 +36,7 @@ export async function startSession(
   }
   const operations = new Operations(tree);
   const mounted: MountedTransport = await transport.mount(mountpoint, operations, options);
+  if (mounted.invalidation) tree.invalidations?.connect(mounted.invalidation);
   return {
     get openHandles() {
       return operations.openHandles;

@@ -280,8 +280,12 @@ describe.skipIf(mountObstacle !== undefined)('what changes in the bucket', () =>
     mounted = await mount(bucket.env, [bucket.bucket], '--refresh', '1000000');
     expect(await mounted.sh('ls')).toBe('dataset\nstaging\n');
     await bucket.putDataset(datasetOf('another', {}));
-    expect(await mounted.sh('ls')).toBe('dataset\nstaging\n');
+    expect(await mounted.sh('ls; cat dataset/README.yml')).toBe(
+      'dataset\nstaging\n---\ndescription: dataset\n',
+    );
+    await bucket.put(`${uuidOf('dataset')}/README.yml`, 'new');
     process.kill(mounted.pid, 'SIGHUP');
     await expect.poll(async () => mounted.sh('ls'), { timeout: 20_000 }).toBe('another\ndataset\nstaging\n');
+    expect(await mounted.sh('cat dataset/README.yml')).toBe('new');
   });
 });

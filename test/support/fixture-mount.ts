@@ -99,14 +99,15 @@ async function serve(): Promise<void> {
         void watch();
         return { tell: 'done' };
       case 'invalidate-stuck':
-        void mount.invalidateEntry(fixture.stuckDirectory, 'x');
+        mount.invalidation.invalidateEntry(fixture.stuckDirectory, 'x');
         return { tell: 'done' };
       case 'change':
       default:
         fixture.content = request.content;
         fixture.late = request.late;
-        await mount.invalidateInode(fixture.changing.file, { content: true });
-        await mount.invalidateEntry(fixture.changing.directory, 'late');
+        mount.invalidation.invalidateNode(fixture.changing.file, { content: true });
+        mount.invalidation.invalidateEntry(fixture.changing.directory, 'late');
+        await mount.invalidation.settled;
         return { tell: 'done' };
     }
   };

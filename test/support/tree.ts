@@ -3,6 +3,7 @@ import { type DatasetSpec, datasetObjects } from '../../src/demo/dataset-objects
 import { BucketRoot } from '../../src/fuse/tree/bucket-root.ts';
 import { BucketContext } from '../../src/fuse/tree/context.ts';
 import type { DirectoryNode, FileNode, Node } from '../../src/fuse/tree/node.ts';
+import { InvalidationRelay } from '../../src/fuse/tree/invalidation.ts';
 import { Problems } from '../../src/fuse/tree/problems.ts';
 import { FsError } from '../../src/errors.ts';
 import { MiB } from '../../src/limits.ts';
@@ -22,6 +23,7 @@ export function treeOf(store = new MemoryObjectStore(), likelyPrefix = '') {
   const clock = new ManualClock();
   const lifetime = new AbortController();
   const problems = new Problems(silentLogger);
+  const invalidations = new InvalidationRelay();
   const context = new BucketContext(store, {
     cache: new BlockCache(64 * MiB),
     ownership: OWNERSHIP,
@@ -29,9 +31,10 @@ export function treeOf(store = new MemoryObjectStore(), likelyPrefix = '') {
     clock,
     lifetime: lifetime.signal,
     refreshMs: REFRESH_MS,
+    invalidation: invalidations,
   });
   const bucket = new BucketRoot(context, { isMountRoot: true, time: TIME, likelyPrefix });
-  return { store, clock, lifetime, problems, context, bucket, root: bucket.directory };
+  return { store, clock, lifetime, problems, context, bucket, invalidations, root: bucket.directory };
 }
 
 export function seedDataset(store: MemoryObjectStore, spec: DatasetSpec): void {

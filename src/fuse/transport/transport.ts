@@ -1,5 +1,6 @@
 import type { Logger } from '../../log.ts';
 import type { Operations } from '../operations.ts';
+import type { Invalidation } from '../tree/invalidation.ts';
 
 /** The transports there are, the default first. */
 export const TRANSPORT_NAMES = ['kernel', 'fuse-native'] as const;
@@ -35,6 +36,8 @@ export interface TransportOptions {
 export interface MountedTransport {
   /** Resolves when the mount is gone, whoever ended it. */
   readonly closed: Promise<void>;
+  /** Takes what the kernel should no longer believe; absent where it can't be told. */
+  readonly invalidation?: Invalidation;
   /** Interrupts requests that wait, unmounts (lazily if the mount is busy) and resolves when it is gone. */
   unmount(): Promise<void>;
 }

@@ -8,6 +8,7 @@ import { assignNames, assignProtoNames, STAGING } from './dataset-names.ts';
 import { Directory, type Entries } from './directory.ts';
 import { Symlink } from './files.ts';
 import { ROOT_INO, inodeNumber } from './inode-numbers.ts';
+import { invalidateChanged } from './invalidation.ts';
 import type { Attributes, Node, SpaceUsage, Timestamp } from './node.ts';
 import type { Refreshing } from './refreshing.ts';
 import { StagingRoot } from './staging-root.ts';
@@ -40,20 +41,26 @@ export interface BucketRootOptions {
 /** The datasets of one bucket by name, by uuid and, where they are not frozen, below `.proto`. */
 export class BucketRoot {
   readonly directory: Directory;
+  readonly #uuids: Directory;
+  readonly #protos: Directory;
   readonly #context: BucketContext;
   readonly #options: BucketRootOptions;
   readonly #listing: Refreshing<Listing>;
   readonly #report: Reporter;
   /** Made of the latest listing; undefined when a dataset has turned out to be broken, or mended, since. */
   #view: View | undefined;
+  /** What the kernel may have been told of. */
+  #shown: View | undefined;
   #symlinks: ReadonlyMap<string, Symlink> = new Map();
 
   constructor(context: BucketContext, options: BucketRootOptions) {
     this.#context = context;
     this.#options = options;
     this.#report = context.reporter();
-    this.#listing = context.refreshing(REGISTRATION_PREFIX, async (previous, signal) =>
-      this.#load(previous, signal),
+    this.#listing = context.refreshing(
+      REGISTRATION_PREFIX,
+      async (previous, signal) => this.#load(previous, signal),
+      { onChange: (listing) => void this.#viewOf(listing) },
     );
     const layer =
       (part: 'names' | 'uuids' | 'protos') =>
@@ -61,12 +68,12 @@ export class BucketRoot {
         const enough = (old: Listing): boolean => name !== undefined && this.#viewOf(old)[part].has(name);
         return this.#viewOf(await this.#listing.get(signal, enough))[part];
       };
-    const directory = (name: string, part: 'uuids' | 'protos'): [string, Directory] => [
-      name,
-      new Directory(this.#attributes('directory', name), 'refresh', [layer(part)]),
-    ];
+    const directory = (name: string, part: 'uuids' | 'protos'): Directory =>
+      new Directory(this.#attributes('directory', name), 'refresh', [layer(part)]);
+    this.#uuids = directory('.uuid', 'uuids');
+    this.#protos = directory('.proto', 'protos');
     this.directory = new Directory(this.#attributes('directory', ''), 'refresh', [
-      new Map<string, Node>([directory('.uuid', 'uuids'), directory('.proto', 'protos'), ...this.#staging()]),
+      new Map<string, Node>([['.uuid', this.#uuids], ['.proto', this.#protos], ...this.#staging()]),
       layer('names'),
     ]);
     if (options.staging instanceof StagingRoot) options.staging.freezesInto(this.directory);
@@ -153,6 +160,17 @@ export class BucketRoot {
     });
   }
 
+  /** Tells what is another than it was shown last. */
+  #show(view: View): void {
+    const before = this.#shown;
+    this.#shown = view;
+    if (!before) return;
+    const { invalidation } = this.#context;
+    invalidateChanged(invalidation, this.directory, before.names, view.names);
+    invalidateChanged(invalidation, this.#protos, before.protos, view.protos);
+    invalidateChanged(invalidation, this.#uuids, before.uuids, view.uuids);
+  }
+
   /** What is shown of a listing: made anew when the listing is another one or what is broken has changed. */
   #viewOf(listing: Listing): View {
     if (this.#view?.listing === listing) return this.#view;
@@ -176,19 +194,17 @@ export class BucketRoot {
       uuids.set(uuid, this.#symlink(uuid, `../.proto/${name}`));
     }
     this.#symlinks = uuids;
-    this.#view = { listing, names, uuids, protos };
-    return this.#view;
+    const view = { listing, names, uuids, protos };
+    this.#view = view;
+    this.#show(view);
+    return view;
   }
 
   /** The symbolic link of a dataset: the one that there was before, if it leads to the same place. */
   #symlink(uuid: string, target: string): Symlink {
     const known = this.#symlinks.get(uuid);
     if (known?.target === target) return known;
-    return new Symlink(
-      target,
-      'refresh',
-      this.#attributes('symlink', `.uuid/${uuid}`, Buffer.byteLength(target)),
-    );
+    return new Symlink(target, this.#attributes('symlink', `.uuid/${uuid}`, Buffer.byteLength(target)));
   }
 
   #attributes(kind: Node['kind'], path: string, size = 0): Attributes {

@@ -7,13 +7,15 @@ import { messageOf } from '../../errors.ts';
 import type { Ownership } from './attributes.ts';
 import type { ContentSource } from './files.ts';
 import type { Problems } from './problems.ts';
-import { Refreshing } from './refreshing.ts';
+import type { Invalidation } from './invalidation.ts';
+import { Refreshing, type RefreshingOptions } from './refreshing.ts';
 
 /** What everything in one bucket's tree shares. */
 export class BucketContext {
   readonly store: ObjectStore;
   readonly ownership: Ownership;
   readonly source: ContentSource;
+  readonly invalidation: Invalidation;
   readonly #environment: TreeEnvironment;
   /** Keys whose last read failed. */
   readonly #unreadable = new Set<string>();
@@ -21,6 +23,7 @@ export class BucketContext {
   constructor(store: ObjectStore, environment: TreeEnvironment) {
     this.store = store;
     this.ownership = environment.ownership;
+    this.invalidation = environment.invalidation;
     this.#environment = environment;
     // As many listen to it as there are refreshes under way: that is no leak.
     setMaxListeners(0, environment.lifetime);
@@ -65,18 +68,19 @@ export class BucketContext {
    * A value of this bucket that is loaded on demand.
    *
    * @param what the key or prefix that it comes from, for the report of a refresh that fails
-   * @param timeToLiveMs default: as configured for what can change
+   * @param options the time to live is by default as configured for what can change
    */
   refreshing<T>(
     what: string,
     load: (previous: T | undefined, signal: AbortSignal) => Promise<T>,
-    timeToLiveMs = this.#environment.refreshMs,
+    options: Partial<Pick<RefreshingOptions<T>, 'timeToLiveMs' | 'onChange'>> = {},
   ): Refreshing<T> {
-    const { clock, lifetime } = this.#environment;
+    const { clock, lifetime, refreshMs } = this.#environment;
     return new Refreshing(load, {
       clock,
       lifetime,
-      timeToLiveMs,
+      timeToLiveMs: refreshMs,
+      ...options,
       onError: (error) =>
         this.report(what, `could not be refreshed, older content is shown: ${messageOf(error)}`),
       onSuccess: () => this.resolve(what),
@@ -97,4 +101,6 @@ export interface TreeEnvironment {
   readonly lifetime: AbortSignal;
   /** Time to live of what can change in the bucket. */
   readonly refreshMs: number;
+  /** Hears what has changed in the tree. */
+  readonly invalidation: Invalidation;
 }

@@ -11,21 +11,13 @@ import { type ListedObject, StoreError } from '../../ecs/object-store.ts';
 import { isAbort } from '../../errors.ts';
 import { readOnlyAttributes, timestampOfMilliseconds, timestampOfSeconds } from './attributes.ts';
 import type { BucketContext, Reporter } from './context.ts';
+import { DatasetDirectories, type MetadataEntries } from './dataset-directories.ts';
 import { Directory, type Entries, type Layer } from './directory.ts';
 import { MemoryFile, ReplaceableFile } from './files.ts';
 import { inodeNumber } from './inode-numbers.ts';
 import { type ItemOwner, type ItemTree, type TreeItem, buildItemTree } from './item-tree.ts';
 import type { Attributes, Node, SpaceUsage } from './node.ts';
 import type { Refreshing } from './refreshing.ts';
-
-/** What comes from metadata objects, by the directory that it is in. */
-interface MetadataEntries {
-  readonly root: Entries;
-  readonly dtool: Entries;
-  readonly overlays: Entries;
-  readonly annotations: Entries;
-  readonly tags: Entries;
-}
 
 const MD5_HASH_FUNCTION = 'md5sum_hexdigest';
 
@@ -40,6 +32,7 @@ export class Dataset {
   readonly #context: BucketContext;
   readonly #reader: DatasetReader;
   readonly #metadata: Refreshing<MetadataEntries>;
+  readonly #directories: DatasetDirectories;
   readonly #items: Refreshing<ItemTree>;
   readonly #onBrokenChange: () => void;
   readonly #reportManifest: Reporter;
@@ -64,22 +57,31 @@ export class Dataset {
       ? context.refreshing(
           entry.keyPrefix + MANIFEST,
           async (_, signal) => this.#buildItems(await this.#readManifest(signal), []),
-          Infinity,
+          { timeToLiveMs: Infinity },
         )
-      : context.refreshing(entry.keyPrefix + DATA, async (previous, signal) => {
-          const { items, problems } = await this.#reader.protoItems(signal);
-          const hashed = items.map((item) => ({ ...item, hash: item.hash ?? '' }));
-          return this.#buildItems({ items: hashed, hashFunction: undefined }, problems, previous);
-        });
-    this.#metadata = context.refreshing(entry.keyPrefix, async (_, signal) => this.#loadMetadata(signal));
+      : context.refreshing(
+          entry.keyPrefix + DATA,
+          async (previous, signal) => {
+            const { items, problems } = await this.#reader.protoItems(signal);
+            const hashed = items.map((item) => ({ ...item, hash: item.hash ?? '' }));
+            return this.#buildItems({ items: hashed, hashFunction: undefined }, problems, previous);
+          },
+          { onChange: (tree, previous) => this.#directories.itemsChanged(tree, previous) },
+        );
+    this.#metadata = context.refreshing(entry.keyPrefix, async (_, signal) => this.#loadMetadata(signal), {
+      onChange: (entries, previous) => this.#directories.metadataChanged(entries, previous),
+    });
     const metadata =
       (part: keyof MetadataEntries): Layer =>
       async (signal) =>
         (await this.#metadata.get(signal))[part];
-    const folder = (name: 'overlays' | 'annotations' | 'tags'): [string, Directory] => [
-      name,
-      this.#directoryOf(`.dtool/${name}`, [metadata(name)]),
-    ];
+    const folder = (name: 'overlays' | 'annotations' | 'tags'): Directory =>
+      this.#directoryOf(`.dtool/${name}`, [metadata(name)]);
+    const folders = {
+      overlays: folder('overlays'),
+      annotations: folder('annotations'),
+      tags: folder('tags'),
+    };
     const items = async (signal: AbortSignal) => this.#items.get(signal);
 
     const data = new Directory(this.#directoryAttributes(DATA), this.#isFrozen ? 'forever' : 'refresh', [
@@ -90,7 +92,7 @@ export class Dataset {
     ]);
     const dtool = this.#directoryOf('.dtool', [
       this.#ownFiles(),
-      new Map([folder('overlays'), folder('annotations'), folder('tags')]),
+      new Map(Object.entries(folders)),
       metadata('dtool'),
       async (signal) =>
         new Map((await items(signal)).unrepresentable.size > 0 ? [['unrepresentable', unrepresentable]] : []),
@@ -102,6 +104,11 @@ export class Dataset {
       ]),
       metadata('root'),
     ]);
+    this.#directories = new DatasetDirectories(
+      { root: this.directory, dtool, ...folders },
+      { data, unrepresentable },
+      context.invalidation,
+    );
   }
 
   /** Whether it turned out, when somebody looked into it, that the dataset can't be read. */
@@ -121,10 +128,11 @@ export class Dataset {
     }
   }
 
-  /** Makes README and other metadata be looked at again when they are next asked for. */
+  /** Makes README and other metadata be looked at again when they are next asked for, whoever has kept them. */
   expire(): void {
     this.#metadata.expire();
     if (!this.#isFrozen) this.#items.expire();
+    if (this.#metadata.latest) this.#directories.metadataExpired(this.#metadata.latest);
   }
 
   /** Takes back what was reported of a dataset that is no more. */
@@ -181,10 +189,7 @@ export class Dataset {
   #ownFiles(): Entries {
     const file = (name: string, text: string): [string, MemoryFile] => {
       const content = Buffer.from(text);
-      return [
-        name,
-        new MemoryFile(content, 'refresh', this.#attributes('file', `.dtool/${name}`, content.length)),
-      ];
+      return [name, new MemoryFile(content, this.#attributes('file', `.dtool/${name}`, content.length))];
     };
     return new Map([
       file('dtool', renderAdminMetadata(this.entry.admin)),
@@ -289,7 +294,7 @@ export class Dataset {
       this.#context.source,
       { id, key, size, etag },
       this.#attributes('file', path, size, timestampOfMilliseconds(lastModified)),
-      () => this.#metadata.expire(),
+      () => this.expire(),
     );
   }
 }

@@ -42,10 +42,13 @@ export function openContent(
   };
 }
 
-/** An object in the store that may be replaced by another while it is mounted. */
+/**
+ * An object in the store that may be replaced by another while it is mounted. The file stands for the one object: when
+ * there is another one, its name stands for another file.
+ */
 export class ReplaceableFile implements FileNode {
   readonly kind = 'file';
-  readonly lifetime: Lifetime = 'refresh';
+  readonly lifetime: Lifetime = 'forever';
   readonly content: Content;
   readonly #source: ContentSource;
   readonly #attributes: Attributes;
@@ -77,13 +80,12 @@ export class ReplaceableFile implements FileNode {
 /** A small file that is made here and not in the store. */
 export class MemoryFile implements FileNode {
   readonly kind = 'file';
-  readonly lifetime: Lifetime;
+  readonly lifetime: Lifetime = 'forever';
   readonly #content: Uint8Array;
   readonly #attributes: Attributes;
 
-  constructor(content: Uint8Array, lifetime: Lifetime, attributes: Attributes) {
+  constructor(content: Uint8Array, attributes: Attributes) {
     this.#content = content;
-    this.lifetime = lifetime;
     this.#attributes = attributes;
   }
 
@@ -101,13 +103,12 @@ export class MemoryFile implements FileNode {
 
 export class Symlink implements SymlinkNode {
   readonly kind = 'symlink';
-  readonly lifetime: Lifetime;
+  readonly lifetime: Lifetime = 'forever';
   readonly target: string;
   readonly #attributes: Attributes;
 
-  constructor(target: string, lifetime: Lifetime, attributes: Attributes) {
+  constructor(target: string, attributes: Attributes) {
     this.target = target;
-    this.lifetime = lifetime;
     this.#attributes = attributes;
   }
 

@@ -32,6 +32,7 @@ export interface ItemOwner {
   readonly uuid: string;
   readonly ownership: Ownership;
   readonly source: ContentSource;
+  /** Of the directories. */
   readonly lifetime: Lifetime;
   /** Of the directories, which have no time of their own. */
   readonly time: Timestamp;
@@ -55,16 +56,14 @@ export interface ItemTree {
 
 class ItemFile implements FileNode {
   readonly kind = 'file';
+  /** A file stands for one item as it is: another item has another file. */
+  readonly lifetime: Lifetime = 'forever';
   readonly #family: Family;
   readonly item: TreeItem;
 
   constructor(family: Family, item: TreeItem) {
     this.#family = family;
     this.item = item;
-  }
-
-  get lifetime(): Lifetime {
-    return this.#family.owner.lifetime;
   }
 
   attributes(): Attributes {

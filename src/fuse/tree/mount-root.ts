@@ -4,6 +4,7 @@ import { type Ownership, readOnlyAttributes } from './attributes.ts';
 import type { BucketRoot } from './bucket-root.ts';
 import { Directory } from './directory.ts';
 import { ROOT_INO } from './inode-numbers.ts';
+import type { InvalidationRelay } from './invalidation.ts';
 import type { DirectoryNode, SpaceUsage, Timestamp, Tree } from './node.ts';
 import { waitAtMost } from './patience.ts';
 
@@ -15,6 +16,8 @@ export interface MountRootOptions {
   readonly lifetime: AbortSignal;
   /** What can be staged; resolves with undefined where nothing can. */
   readonly room: () => Promise<SpaceUsage['free']>;
+  /** What the buckets tell of their changes. */
+  readonly invalidations?: InvalidationRelay;
 }
 
 /**
@@ -28,7 +31,12 @@ export function mountTree(
   options: MountRootOptions,
 ): Tree {
   const space = new SpaceCounter([...buckets.values()], options);
-  return { root: rootOf(buckets, isSingle, options), space: async (signal) => space.sum(signal) };
+  const { invalidations } = options;
+  return {
+    root: rootOf(buckets, isSingle, options),
+    space: async (signal) => space.sum(signal),
+    ...(invalidations && { invalidations }),
+  };
 }
 
 function rootOf(

@@ -6,6 +6,7 @@
  * name stands for something else by then. What can't change has no method that changes it; who asks gets EROFS.
  */
 
+import type { InvalidationRelay } from './invalidation.ts';
 import type { DirectoryChanges, NodeChanges, OpenFileChanges } from './changes.ts';
 
 export type Node = FileNode | DirectoryNode | SymlinkNode;
@@ -35,7 +36,8 @@ export interface Attributes {
 }
 
 /**
- * How long what is said of a node stays true unless it is changed through the mount, of which the kernel knows: for ever, until the next refresh of what the bucket holds, or only
+ * How long what is said of a node stays true (its attributes, what a file holds, which names a directory has) unless it is
+ * changed through the mount, of which the kernel knows: for ever, until the next refresh of what the bucket holds, or only
  * for this one answer. The kernel may cache accordingly.
  */
 export type Lifetime = 'forever' | 'refresh' | 'none';
@@ -120,5 +122,7 @@ export interface SpaceUsage {
 /** The whole tree, as a transport gets it. */
 export interface Tree {
   readonly root: DirectoryNode;
+  /** What changes in it by itself; absent where nothing does. */
+  readonly invalidations?: InvalidationRelay;
   space(signal: AbortSignal): Promise<SpaceUsage>;
 }

@@ -9,7 +9,7 @@ import { waitAtMost } from './patience.ts';
  */
 export class Refreshing<T> {
   readonly #load: (previous: T | undefined, signal: AbortSignal) => Promise<T>;
-  readonly #options: RefreshingOptions;
+  readonly #options: RefreshingOptions<T>;
   #value: { readonly value: T } | undefined;
   #expires = 0;
   #loading: SharedTask<T> | undefined;
@@ -18,7 +18,7 @@ export class Refreshing<T> {
 
   constructor(
     load: (previous: T | undefined, signal: AbortSignal) => Promise<T>,
-    options: RefreshingOptions,
+    options: RefreshingOptions<T>,
   ) {
     this.#load = load;
     this.#options = options;
@@ -70,8 +70,10 @@ export class Refreshing<T> {
         const value = await this.#load(this.latest, signal);
         // One that was given up and comes to an end all the same must not undo what the next one found.
         if (this.#loading === task) {
+          const previous = this.#value;
           this.#value = { value };
           this.#options.onSuccess?.();
+          if (previous) this.#options.onChange?.(value, previous.value);
         }
         return value;
       } finally {
@@ -88,7 +90,7 @@ export class Refreshing<T> {
   }
 }
 
-export interface RefreshingOptions {
+export interface RefreshingOptions<T> {
   readonly timeToLiveMs: number;
   readonly clock: Clock;
   /** Aborts when the mount ends. */
@@ -97,4 +99,6 @@ export interface RefreshingOptions {
   readonly onError: (error: unknown) => void;
   /** Hears of every load that went well. */
   readonly onSuccess?: () => void;
+  /** Hears of every value that takes the place of an older one, once it is {@link Refreshing.latest}. */
+  readonly onChange?: (value: T, previous: T) => void;
 }

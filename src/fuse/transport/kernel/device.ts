@@ -10,6 +10,8 @@ const writeInPool = promisify(write);
 
 /** What the kernel answers when nobody waits for a reply any more: the caller was killed, or the mount is gone. */
 const NOBODY_WAITS: readonly unknown[] = ['ENOENT', 'ENODEV', 'ENOTCONN', 'ECONNABORTED', 'EPERM'];
+/** What it answers to a notification when what is gone is still in use: it has acted on it as far as that goes. */
+const IN_USE: readonly unknown[] = ['ENOTEMPTY', 'EBUSY'];
 /** From so many parts on they are copied together: writev(2) takes at most 1,024, and a message must be one call. */
 const PARTS_MAX = 512;
 
@@ -83,6 +85,7 @@ export class Device implements ReplySink {
       await writeInPool(this.fd, bytes);
       return true;
     } catch (error) {
+      if (has(error, IN_USE)) return true;
       if (!isNobodyWaiting(error)) this.#log.warn({ error: messageOf(error) }, 'notification was refused');
       return false;
     }
@@ -105,5 +108,9 @@ export class Device implements ReplySink {
 }
 
 function isNobodyWaiting(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && NOBODY_WAITS.includes(error.code);
+  return has(error, NOBODY_WAITS);
+}
+
+function has(error: unknown, codes: readonly unknown[]): boolean {
+  return error instanceof Error && 'code' in error && codes.includes(error.code);
 }

@@ -1,11 +1,10 @@
 import { UserError } from '../../../errors.ts';
 import { findMount, type MountEntry } from '../../mount-table.ts';
-import type { Node } from '../../tree/node.ts';
 import { detach } from '../../unmount.ts';
 import type { Connection } from './connection.ts';
 import type { Device } from './device.ts';
+import { KernelInvalidation } from './kernel-invalidation.ts';
 import type { MountedKernel } from './kernel-transport.ts';
-import { deleteMessage, invalidateEntryMessage, invalidateInodeMessage } from './notifications.ts';
 import type { Receiver } from './receive/receiver.ts';
 
 /** What a mount is made of. */
@@ -23,12 +22,14 @@ export interface KernelMountParts {
  */
 export class KernelMount implements MountedKernel {
   readonly closed: Promise<void>;
+  readonly invalidation: KernelInvalidation;
   readonly #parts: KernelMountParts;
   #unmounting: Promise<void> | undefined;
 
   constructor(parts: KernelMountParts) {
     this.#parts = parts;
-    const { connection, receiver } = parts;
+    const { connection, device, receiver } = parts;
+    this.invalidation = new KernelInvalidation(connection.inodes, device, connection.log);
     this.closed = settle(connection, receiver);
   }
 
@@ -47,25 +48,6 @@ export class KernelMount implements MountedKernel {
   unmount(): Promise<void> {
     this.#unmounting ??= this.#unmount();
     return this.#unmounting;
-  }
-
-  async invalidateEntry(parent: Node, name: string): Promise<void> {
-    const id = this.#parts.connection.inodes.idOf(parent);
-    if (id !== undefined) await this.#parts.device.notify(invalidateEntryMessage(id, name));
-  }
-
-  async invalidateInode(node: Node, { content }: { readonly content: boolean }): Promise<void> {
-    const id = this.#parts.connection.inodes.idOf(node);
-    if (id !== undefined) await this.#parts.device.notify(invalidateInodeMessage(id, content));
-  }
-
-  async deleteEntry(parent: Node, name: string, child: Node): Promise<void> {
-    const { inodes } = this.#parts.connection;
-    const [parentId, childId] = [inodes.idOf(parent), inodes.idOf(child)];
-    if (parentId === undefined) return;
-    const message =
-      childId === undefined ? invalidateEntryMessage(parentId, name) : deleteMessage(parentId, childId, name);
-    await this.#parts.device.notify(message);
   }
 
   async #unmount(): Promise<void> {

@@ -13,7 +13,8 @@ import { KernelMount, type KernelMountParts } from './kernel-mount.ts';
 import { mountDevice } from './mount/mount.ts';
 import type { MountedDevice } from './mount/mounted-device.ts';
 import { raiseReadAhead } from './mount/read-ahead.ts';
-import { type Invalidation, wakeMessage } from './notifications.ts';
+import type { KernelInvalidation } from './kernel-invalidation.ts';
+import { wakeMessage } from './notifications.ts';
 import type { ReceiveMode, Receiver, ReceiverOptions } from './receive/receiver.ts';
 import { startReceiver } from './receive/start.ts';
 
@@ -23,7 +24,8 @@ export interface KernelTransportOptions {
 }
 
 /** A mount that this transport serves. */
-export interface MountedKernel extends MountedTransport, Invalidation {
+export interface MountedKernel extends MountedTransport {
+  readonly invalidation: KernelInvalidation;
   /** How requests are waited for. */
   readonly receive: Receiver['mode'];
   /** Nodes that the kernel holds references to, the root included. */

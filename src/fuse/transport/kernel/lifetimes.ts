@@ -1,4 +1,8 @@
-import { KERNEL_CACHE_SECONDS, KERNEL_NEGATIVE_SECONDS } from '../../../limits.ts';
+import {
+  KERNEL_CACHE_SECONDS,
+  KERNEL_CHANGING_SECONDS_MAX,
+  KERNEL_NEGATIVE_SECONDS,
+} from '../../../limits.ts';
 import type { Lifetime, Node } from '../../tree/node.ts';
 
 /** Seconds that the kernel may keep what is said of a node. */
@@ -7,7 +11,7 @@ export function cacheSeconds(lifetime: Lifetime, refreshSeconds: number): number
     case 'forever':
       return KERNEL_CACHE_SECONDS;
     case 'refresh':
-      return refreshSeconds;
+      return Math.min(refreshSeconds, KERNEL_CHANGING_SECONDS_MAX);
     case 'none':
     default:
       return 0;

@@ -2,7 +2,6 @@
  * Messages that tell the kernel what it should no longer believe. What they name by node has to be known to the
  * kernel; the functions take its numbers, see `InodeTable.idOf`.
  */
-import type { Node } from '../../tree/node.ts';
 import { Notification } from './abi/opcodes.ts';
 import {
   NotifyDeleteOut,
@@ -47,21 +46,6 @@ export function wakeMessage(file: number): Buffer {
   const { message, view } = withName(Notification.RETRIEVE, NotifyRetrieveOut.size);
   NotifyRetrieveOut.set.nodeid(view, BODY, file);
   return message;
-}
-
-/** The parts of the file system that can change under the kernel's cache, and how to say so. */
-export interface Invalidation {
-  /**
-   * A name in a directory stands for something else, or for something where there was nothing.
-   *
-   * All of these resolve when the kernel has acted on it, which may take until requests under way are answered: never
-   * wait for one inside an operation. What the kernel does not know is nothing to do.
-   */
-  invalidateEntry(parent: Node, name: string): Promise<void>;
-  /** The attributes of a node changed, and with `content` also its data or listing. */
-  invalidateInode(node: Node, options: { readonly content: boolean }): Promise<void>;
-  /** A name was removed. */
-  deleteEntry(parent: Node, name: string, child: Node): Promise<void>;
 }
 
 /** A notification without its fields; with a name it ends in that and a NUL. */

@@ -106,7 +106,7 @@ describe('names', () => {
 
   test('a name is good no longer than its directory, attributes as long as the node', async () => {
     const { body } = await kernel.call('LOOKUP', 1, names('hello.txt'));
-    expect(body.readBigUInt64LE(16)).toBe(60n);
+    expect(body.readBigUInt64LE(16)).toBe(5n);
     expect(body.readBigUInt64LE(24)).toBe(DAY);
   });
 
