@@ -72,6 +72,11 @@ export const FREEZE_PROBLEMS_MAX = 1_000;
 
 /** Buffers that are kept for writes to staged files: as many as the kernel's longest requests that wait at once. */
 export const LOCAL_WRITE_BUFFERS_MAX = 8;
+/** A call to the local disk that takes longer sends the following ones to the thread pool, for so many times as long. */
+export const LOCAL_QUICK_MS = 10;
+export const LOCAL_QUICK_AGAIN_TIMES = 20;
+/** Writes and removals of more than this always go there. */
+export const LOCAL_QUICK_BYTES = 16 * KiB;
 /** Files of a staged directory that are looked at at once, so that others get their turn. */
 export const LOCAL_LISTING_CHECKS_MAX = 32;
 /** How long rename(2) of a staged folder onto the root waits for its freeze: nobody can list the root meanwhile. */

@@ -5,6 +5,7 @@ import { FsError, messageOf, UserError } from '../../errors.ts';
 import type { Logger } from '../../log.ts';
 import { loadLibc, type Libc } from './libc.ts';
 import * as local from './local-files.ts';
+import { pace } from './pace.ts';
 import { OwnerLock } from './owner-lock.ts';
 
 /** Characters of bucket and host in the name of an area's directory, which its hash makes unique. */
@@ -64,6 +65,7 @@ export class Area {
       if (!relative(mountpoint, path).startsWith('..')) {
         throw new UserError(`${path} is inside the mount`, 'Give another directory with --staging-dir.');
       }
+      pace.startOn((await fs.statfs(path)).type);
       const lock = await OwnerLock.take(join(path, 'owner'), {
         pid: process.pid,
         mountpoint,

@@ -1,11 +1,12 @@
 import { getSystemErrorName } from 'node:util';
 import { FsError, isFsErrorCode } from '../../errors.ts';
+import { pace } from './pace.ts';
 
 /**
  * The system calls that a full file system needs and Node has not, by way of koffi. Where that is not installed there is
  * no {@link Libc}, and what depends on it says ENOTSUP or does with less.
  *
- * All of them run on a thread of the pool, follow no symbolic link in the last place, and reject with an FsError.
+ * All of them run on a thread of the pool or are quick, follow no symbolic link in the last place, and reject with an FsError.
  */
 export interface Libc {
   /** utimensat(2), to the nanosecond. */
@@ -53,17 +54,27 @@ export async function loadLibc(): Promise<Libc | undefined> {
   if (koffi === undefined) return undefined;
   const libc = koffi.load(null);
 
-  /** Calls a function that returns a number below zero for an error. */
-  const caller = (name: string, parameters: readonly string[]) => {
+  /** Calls a function that returns a number below zero for an error; one that is not quick always on a thread of the pool. */
+  const caller = (name: string, parameters: readonly string[], isQuick = true) => {
     const call = libc.func(name, 'intptr_t', [...parameters]);
+    const check = (result: unknown): number => {
+      if (Number(result) < 0) throw systemError(name, koffi.errno());
+      return Number(result);
+    };
     return async (...values: readonly unknown[]): Promise<number> =>
       new Promise((resolve, reject) => {
+        if (isQuick && pace.isQuick) {
+          resolve(pace.measure(() => check(call(...values))));
+          return;
+        }
         call.async(...values, (error: unknown, result: unknown) => {
-          // Read first: it is that of this call only here.
-          const errno = koffi.errno();
-          if (error !== null) reject(error);
-          else if (Number(result) < 0) reject(systemError(name, errno));
-          else resolve(Number(result));
+          if (error !== null) return reject(error);
+          // The errno of this call is to be had only here.
+          try {
+            resolve(check(result));
+          } catch (failure) {
+            reject(failure);
+          }
         });
       });
   };
@@ -82,7 +93,7 @@ export async function loadLibc(): Promise<Libc | undefined> {
   const setxattr = both('lsetxattr', 'fsetxattr', ['str', 'void *', 'size_t', 'int']);
   const removexattr = both('lremovexattr', 'fremovexattr', ['str']);
   const renameat2 = caller('renameat2', ['int', 'str', 'int', 'str', 'uint']);
-  const fallocate = caller('fallocate', ['int', 'int', 'int64_t', 'int64_t']);
+  const fallocate = caller('fallocate', ['int', 'int', 'int64_t', 'int64_t'], false);
 
   return {
     async setTimes(target, atime, mtime) {

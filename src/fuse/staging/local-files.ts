@@ -1,6 +1,7 @@
 import * as fs from 'node:fs';
 import { FsError, isFsErrorCode, messageOf } from '../../errors.ts';
-import { LOCAL_WRITE_BUFFERS_MAX } from '../../limits.ts';
+import { LOCAL_QUICK_BYTES, LOCAL_WRITE_BUFFERS_MAX } from '../../limits.ts';
+import { pace } from './pace.ts';
 import type { Target } from './libc.ts';
 
 /*
@@ -19,6 +20,19 @@ async function call<T>(start: (done: Done<T>) => void): Promise<T> {
   });
 }
 
+/** Does what a local disk does from memory at once while it does, and else on a thread of the pool. */
+async function quickly<T>(now: () => T, later: () => Promise<T>): Promise<T> {
+  return pace.isQuick ? atOnce(now) : later();
+}
+
+function atOnce<T>(work: () => T): T {
+  try {
+    return pace.measure(work);
+  } catch (error) {
+    throw localError(error);
+  }
+}
+
 async function act(start: (done: fs.NoParamCallback) => void): Promise<void> {
   return call<void>((done) => start((error) => done(error, undefined)));
 }
@@ -30,55 +44,99 @@ export function localError(error: unknown): FsError {
 }
 
 export const open = async (path: string, flags: number, mode = 0): Promise<number> =>
-  call((done) => fs.open(path, flags, mode, done));
+  quickly(
+    () => fs.openSync(path, flags, mode),
+    async () => call((done) => fs.open(path, flags, mode, done)),
+  );
 
 export const close = async (fd: number): Promise<void> => act((done) => fs.close(fd, done));
 
 export const readdir = async (path: string): Promise<readonly string[]> =>
   call((done) => fs.readdir(path, done));
 
-export const readlink = async (path: string): Promise<string> => call((done) => fs.readlink(path, done));
+export const readlink = async (path: string): Promise<string> =>
+  quickly(
+    () => fs.readlinkSync(path),
+    async () => call((done) => fs.readlink(path, done)),
+  );
 
-export const lstat = async (path: string): Promise<fs.BigIntStats> =>
-  call((done) => fs.lstat(path, { bigint: true }, done));
+/** Undefined where there is nothing. */
+export const lstat = async (path: string): Promise<fs.BigIntStats | undefined> =>
+  quickly(
+    () => fs.lstatSync(path, { bigint: true, throwIfNoEntry: false }),
+    async () =>
+      call<fs.BigIntStats | undefined>((done) =>
+        fs.lstat(path, { bigint: true }, (error, stat) =>
+          error?.code === 'ENOENT' ? done(null, undefined) : done(error, stat),
+        ),
+      ),
+  );
 
 /**
  * What the kernel has in memory: of an open file, or of one that was just looked up or changed. It does not wait, so it
  * needs no thread.
  */
 export function statNow(target: Target): fs.BigIntStats {
-  try {
-    return typeof target === 'number'
+  return atOnce(() =>
+    typeof target === 'number'
       ? fs.fstatSync(target, { bigint: true })
-      : fs.lstatSync(target, { bigint: true });
-  } catch (error) {
-    throw localError(error);
-  }
+      : fs.lstatSync(target, { bigint: true }),
+  );
 }
 
 export const mkdir = async (path: string, mode: number): Promise<void> =>
-  act((done) => fs.mkdir(path, mode, done));
+  quickly(
+    () => void fs.mkdirSync(path, mode),
+    async () => act((done) => fs.mkdir(path, mode, done)),
+  );
 
 export const symlink = async (target: string, path: string): Promise<void> =>
-  act((done) => fs.symlink(target, path, done));
+  quickly(
+    () => fs.symlinkSync(target, path),
+    async () => act((done) => fs.symlink(target, path, done)),
+  );
 
 export const link = async (path: string, newPath: string): Promise<void> =>
-  act((done) => fs.link(path, newPath, done));
+  quickly(
+    () => fs.linkSync(path, newPath),
+    async () => act((done) => fs.link(path, newPath, done)),
+  );
 
-export const unlink = async (path: string): Promise<void> => act((done) => fs.unlink(path, done));
+/** The space of a large file is freed meanwhile, which takes its time. */
+export const unlink = async (path: string, size = 0n): Promise<void> =>
+  size > LOCAL_QUICK_BYTES
+    ? act((done) => fs.unlink(path, done))
+    : quickly(
+        () => fs.unlinkSync(path),
+        async () => act((done) => fs.unlink(path, done)),
+      );
 
-export const rmdir = async (path: string): Promise<void> => act((done) => fs.rmdir(path, done));
+export const rmdir = async (path: string): Promise<void> =>
+  quickly(
+    () => fs.rmdirSync(path),
+    async () => act((done) => fs.rmdir(path, done)),
+  );
 
 export const rename = async (from: string, to: string): Promise<void> =>
   act((done) => fs.rename(from, to, done));
 
 export const chmod = async (target: Target, mode: number): Promise<void> =>
-  act((done) => (typeof target === 'number' ? fs.fchmod(target, mode, done) : fs.chmod(target, mode, done)));
+  quickly(
+    () => (typeof target === 'number' ? fs.fchmodSync(target, mode) : fs.chmodSync(target, mode)),
+    async () =>
+      act((done) =>
+        typeof target === 'number' ? fs.fchmod(target, mode, done) : fs.chmod(target, mode, done),
+      ),
+  );
 
 /** @param uid -1 stays as it is, as does `gid` */
 export const chown = async (target: Target, uid: number, gid: number): Promise<void> =>
-  act((done) =>
-    typeof target === 'number' ? fs.fchown(target, uid, gid, done) : fs.lchown(target, uid, gid, done),
+  quickly(
+    () => (typeof target === 'number' ? fs.fchownSync(target, uid, gid) : fs.lchownSync(target, uid, gid)),
+    async () =>
+      act((done) =>
+        typeof target === 'number' ? fs.fchown(target, uid, gid, done) : fs.lchown(target, uid, gid, done),
+      ),
   );
 
 export const truncate = async (target: Target, size: number): Promise<void> =>
@@ -133,11 +191,18 @@ const buffers: Buffer[] = [];
  * it is when a disk is full.
  */
 export async function write(fd: number, offset: number, data: Uint8Array): Promise<void> {
-  const spare = buffers.pop();
-  const buffer =
-    spare !== undefined && spare.length >= data.length ? spare : Buffer.allocUnsafeSlow(data.length);
-  buffer.set(data);
   const { length } = data;
+  if (length <= LOCAL_QUICK_BYTES && pace.isQuick) {
+    let written = 0;
+    while (written < length) {
+      const from = written;
+      written += atOnce(() => fs.writeSync(fd, data, from, length - from, offset + from));
+    }
+    return;
+  }
+  const spare = buffers.pop();
+  const buffer = spare !== undefined && spare.length >= length ? spare : Buffer.allocUnsafeSlow(length);
+  buffer.set(data);
   try {
     for (let written = 0; written < length; ) {
       written += await call<number>((done) =>

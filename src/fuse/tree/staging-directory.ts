@@ -42,7 +42,7 @@ export class StagedDirectory extends StagedBase implements DirectoryNode {
     unlink: async (name) =>
       this.#remove(name, async (path, stat) => {
         if (stat.isDirectory()) throw new FsError('EISDIR', `${name} is a directory`);
-        await local.unlink(path);
+        await local.unlink(path, stat.size);
       }),
     removeDirectory: async (name) =>
       this.#remove(name, async (path, stat) => {
@@ -103,8 +103,9 @@ export class StagedDirectory extends StagedBase implements DirectoryNode {
 
   async lookup(name: string, _signal: AbortSignal): Promise<Node> {
     return this.tree.lock.shared(async () => {
-      const node = await this.tree.found(await local.lstat(this.pathOf(name)), { directory: this, name });
-      if (!node) throw new FsError('ENOENT', `${name} is neither file, directory nor symbolic link`);
+      const stat = await local.lstat(this.pathOf(name));
+      const node = stat && (await this.tree.found(stat, { directory: this, name }));
+      if (!node) throw new FsError('ENOENT', `no file, directory or symbolic link ${name}`);
       return node;
     });
   }
@@ -125,13 +126,9 @@ export class StagedDirectory extends StagedBase implements DirectoryNode {
 
   /** Undefined when it has gone meanwhile. */
   async #entry(name: string): Promise<DirectoryEntry | undefined> {
-    try {
-      const node = await this.tree.found(await local.lstat(this.pathOf(name)), { directory: this, name });
-      return node && { name, node };
-    } catch (error) {
-      if (error instanceof FsError && error.code === 'ENOENT') return undefined;
-      throw error;
-    }
+    const stat = await local.lstat(this.pathOf(name));
+    const node = stat && (await this.tree.found(stat, { directory: this, name }));
+    return node && { name, node };
   }
 
   async #make<T>(name: string, work: (place: Place, path: string) => Promise<T>): Promise<T> {
