@@ -10,6 +10,8 @@ export interface ProtoItem {
   /** SHA-1 of the relpath, always. */
   readonly identifier: ItemIdentifier;
   readonly relpath: string;
+  /** Whether the handle is the relpath in base64, as dtool-s3 from 0.14 on writes it, or else the relpath itself. */
+  readonly handleIsBase64: boolean;
   /** Bytes. */
   readonly size: number;
   /** What the writer found as MD5 of the content, if it said. */
@@ -52,7 +54,14 @@ export async function readProtoItems(
       const relpath = relpathOfHandle(handle, identifier);
       if (relpath === undefined)
         throw new FormatError(where, 'its `handle` does not belong to its identifier');
-      items.push({ identifier, relpath, size, hash: metadata['checksum'], timestamp: lastModified / 1000 });
+      items.push({
+        identifier,
+        relpath,
+        handleIsBase64: relpath !== handle && relpath === textOfBase64(handle),
+        size,
+        hash: metadata['checksum'],
+        timestamp: lastModified / 1000,
+      });
     } catch (error) {
       problems.push(problemFrom(error));
     }
@@ -71,10 +80,10 @@ export async function readProtoItems(
  * HTTP clients read header bytes as Latin-1, so a handle with raw UTF-8 in it is tried both ways.
  */
 export function relpathOfHandle(handle: string, identifier: ItemIdentifier): string | undefined {
-  const candidates = [
-    handle,
-    Buffer.from(handle, 'base64').toString('utf8'),
-    Buffer.from(handle, 'latin1').toString('utf8'),
-  ];
+  const candidates = [handle, textOfBase64(handle), Buffer.from(handle, 'latin1').toString('utf8')];
   return candidates.find((relpath) => isUnicodeText(relpath) && identifierOf(relpath) === identifier);
+}
+
+function textOfBase64(text: string): string {
+  return Buffer.from(text, 'base64').toString('utf8');
 }

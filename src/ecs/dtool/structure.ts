@@ -4,7 +4,7 @@ import type { DatasetUuid } from './keys.ts';
  * The version of dtool-s3 whose layout we write. Below 0.14.0 relpaths would not be base64, and what is not a version
  * at all breaks dtool-ecs 0.5.0.
  */
-const STORAGE_BROKER_VERSION = '0.14.1';
+export const STORAGE_BROKER_VERSION = '0.14.1';
 
 /** The version of dtoolcore whose formats we write, in the admin metadata and manifests of new datasets. */
 export const DTOOLCORE_VERSION = '3.19.0';

@@ -6,7 +6,9 @@ import type { ItemIdentifier } from '../../ecs/dtool/identifier.ts';
 import { DATA, DTOOL_README, MANIFEST, README } from '../../ecs/dtool/keys.ts';
 import type { Manifest } from '../../ecs/dtool/manifest.ts';
 import type { TopLevelName } from '../../ecs/dtool/metadata-objects.ts';
+import type { ProtoItem } from '../../ecs/dtool/proto-items.ts';
 import type { DatasetEntry } from '../../ecs/dtool/registry.ts';
+import { findStuckFreeze } from '../../ecs/dtool/stuck-freeze.ts';
 import { type ListedObject, StoreError } from '../../ecs/object-store.ts';
 import { isAbort } from '../../errors.ts';
 import { readOnlyAttributes, timestampOfMilliseconds, timestampOfSeconds } from './attributes.ts';
@@ -64,7 +66,9 @@ export class Dataset {
           async (previous, signal) => {
             const { items, problems } = await this.#reader.protoItems(signal);
             const hashed = items.map((item) => ({ ...item, hash: item.hash ?? '' }));
-            return this.#buildItems({ items: hashed, hashFunction: undefined }, problems, previous);
+            const stuck = await this.#stuckFreeze(items, signal);
+            const all = [...problems, ...stuck];
+            return this.#buildItems({ items: hashed, hashFunction: undefined }, all, previous);
           },
           { onChange: (tree, previous) => this.#directories.itemsChanged(tree, previous) },
         );
@@ -195,6 +199,16 @@ export class Dataset {
       file('dtool', renderAdminMetadata(this.entry.admin)),
       file('structure.json', DISK_STRUCTURE_JSON),
     ]);
+  }
+
+  /** What keeps dtool from freezing the dataset; the items can be read all the same. */
+  async #stuckFreeze(items: readonly ProtoItem[], signal: AbortSignal): Promise<readonly Problem[]> {
+    try {
+      const stuck = await findStuckFreeze(this.#context.store, this.entry.keyPrefix, items, signal);
+      return stuck ? [stuck] : [];
+    } catch (error) {
+      return [problemFrom(error)];
+    }
   }
 
   async #readManifest(signal: AbortSignal): Promise<Manifest> {

@@ -55,6 +55,7 @@ describe('items of a proto dataset', () => {
     expect(items.find(({ relpath }) => relpath === 'legacy')).toEqual({
       identifier: identifierOf('legacy'),
       relpath: 'legacy',
+      handleIsBase64: false,
       size: 0,
       hash: undefined,
       timestamp: 1_795_450_116.25,
