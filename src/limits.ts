@@ -40,6 +40,19 @@ export const SMALL_OBJECT_MAX_BYTES = 1 * MiB;
 export const REGISTRATION_KEY_BODY_MAX_BYTES = 1 * KiB;
 /** A manifest is about 220 bytes an item: this is two million items. */
 export const MANIFEST_MAX_BYTES = 512 * MiB;
+/** Strings and numbers in a manifest: relpaths, which are longer than a path can be, and all that surrounds them. */
+export const MANIFEST_TEXT_MAX_BYTES = 64 * KiB;
+/** A manifest in memory is looked at in pieces of this size. */
+export const MANIFEST_CHUNK_BYTES = 4 * MiB;
+/** Up to this size a manifest comes with one request; a larger one in parts, two of them in memory. */
+export const MANIFEST_WHOLE_MAX_BYTES = 32 * MiB;
+export const MANIFEST_PART_BYTES = 16 * MiB;
+/** Up to this size (500 items, some milliseconds) it is read where it came in, above that in a thread. */
+export const MANIFEST_SMALL_BYTES = 128 * KiB;
+/** Manifests that are read in threads at once. */
+export const MANIFEST_THREADS_MAX = 2;
+/** What the items of all datasets of a mount may take, about 100 bytes each; those used last go on being kept. */
+export const MANIFESTS_MEMORY_MAX_BYTES = 256 * MiB;
 /** Datasets of a bucket, or items of a proto dataset, that are being read at once. */
 export const LISTING_READS_MAX = 256;
 /** README, tags, annotations and overlays of one dataset; more are not listed. */

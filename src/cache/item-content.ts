@@ -1,4 +1,4 @@
-import type { ManifestItem } from '../ecs/dtool/manifest.ts';
+import type { ManifestItem } from '../ecs/dtool/item-table.ts';
 import type { Content } from './block-key.ts';
 
 /**

@@ -4,6 +4,8 @@ import { type BucketStore, openBucketStore } from '../ecs/bucket-store.ts';
 import { REGISTRATION_PREFIX } from '../ecs/dtool/keys.ts';
 import { DatasetReader } from '../ecs/dtool/dataset-reader.ts';
 import { type Problem, problemFrom } from '../ecs/dtool/format-error.ts';
+import type { ManifestItem } from '../ecs/dtool/item-table.ts';
+import type { ProtoItem } from '../ecs/dtool/proto-items.ts';
 import { type DatasetEntry, readRegistry } from '../ecs/dtool/registry.ts';
 import { RequestLimiter } from '../ecs/limiting-object-store.ts';
 import { StoreCounters } from '../ecs/store-counters.ts';
@@ -92,8 +94,7 @@ async function listDatasets({ store, config }: BucketStore): Promise<readonly Li
     try {
       if (entry.admin.type === 'dataset') {
         const { items } = await new DatasetReader(store, entry).manifest(signal);
-        const sizeInBytes = items.reduce((sum, { size }) => sum + size, 0);
-        sums.set(entry.uuid, { items: items.length, sizeInBytes });
+        sums.set(entry.uuid, { items: items.length, sizeInBytes: items.totalBytes });
       }
       readable.push(entry);
     } catch (error) {
@@ -144,13 +145,16 @@ async function listItems({ store, config }: BucketStore, dataset: string): Promi
   }
   const reader = new DatasetReader(store, entry);
   const { items } = entry.admin.type === 'dataset' ? await reader.manifest() : await reader.protoItems();
-  return items.map(({ relpath, identifier, size, hash, timestamp }) => ({
-    relpath,
-    identifier,
-    sizeInBytes: size,
-    hash: hash ?? null,
-    timestamp,
-  }));
+  return Array.from<ManifestItem | ProtoItem, ListedItem>(
+    items,
+    ({ relpath, identifier, size, hash, timestamp }) => ({
+      relpath,
+      identifier,
+      sizeInBytes: size,
+      hash: hash ?? null,
+      timestamp,
+    }),
+  );
 }
 
 function printDatasets(datasets: readonly ListedDataset[], json: boolean): void {

@@ -21,7 +21,8 @@ import {
   STRUCTURE,
   TAGS,
 } from '../ecs/dtool/keys.ts';
-import { type ManifestItem, renderManifest } from '../ecs/dtool/manifest.ts';
+import type { ManifestItem } from '../ecs/dtool/item-table.ts';
+import { renderManifest } from '../ecs/dtool/manifest.ts';
 import { DTOOLCORE_VERSION, renderStructure } from '../ecs/dtool/structure.ts';
 
 /** A dataset to be put into a bucket of the embedded server. */

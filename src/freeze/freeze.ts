@@ -3,7 +3,7 @@ import { realpath } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import type { Clock } from '../clock.ts';
 import { type DatasetKeyPrefix, datasetKeyPrefix, type DatasetUuid } from '../ecs/dtool/keys.ts';
-import type { ManifestItem } from '../ecs/dtool/manifest.ts';
+import type { ManifestItem } from '../ecs/dtool/item-table.ts';
 import { listAll, type ObjectStore } from '../ecs/object-store.ts';
 import { messageOf, UserError } from '../errors.ts';
 import type { FileHasher } from './file-hasher.ts';

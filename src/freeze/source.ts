@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { AdminMetadata } from '../ecs/dtool/admin-metadata.ts';
 import type { ItemIdentifier } from '../ecs/dtool/identifier.ts';
 import type { DatasetUuid } from '../ecs/dtool/keys.ts';
-import type { ManifestItem } from '../ecs/dtool/manifest.ts';
+import type { ManifestItem } from '../ecs/dtool/item-table.ts';
 import { UserError, messageOf } from '../errors.ts';
 import { readDiskDataset } from './disk-dataset.ts';
 import { readPlainFolder } from './plain-folder.ts';

@@ -14,7 +14,8 @@ import {
   STRUCTURE,
   TAGS,
 } from '../ecs/dtool/keys.ts';
-import { type ManifestItem, renderManifest } from '../ecs/dtool/manifest.ts';
+import type { ManifestItem } from '../ecs/dtool/item-table.ts';
+import { renderManifest } from '../ecs/dtool/manifest.ts';
 import { readAdminMetadata } from '../ecs/dtool/registry.ts';
 import { DTOOLCORE_VERSION, renderStructure } from '../ecs/dtool/structure.ts';
 import type { ObjectStore } from '../ecs/object-store.ts';

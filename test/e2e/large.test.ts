@@ -6,19 +6,20 @@ import { type Mounted, mount, mountObstacle } from '../support/mounted.ts';
 import { type TestBucket, createTestBucket } from '../support/test-bucket.ts';
 
 const ITEMS = 100_000;
+/** Their manifest is too large for one request. */
+const LARGER_ITEMS = 200_000;
 
 describe.skipIf(mountObstacle !== undefined)('a dataset of 100,000 items', () => {
   let bucket: TestBucket;
   let mounted: Mounted;
   const relpathOf = (index: number): string => `run-${index % 100}/batch-${index % 10}/sample-${index}.csv`;
 
-  beforeAll(async () => {
-    bucket = await createTestBucket();
-    const uuid = uuidOf('large');
-    await bucket.putDataset(datasetOf('large', {}, { uuid }));
-    // The items' objects are not needed to see them: the manifest alone says what there is.
+  /** The items' objects are not needed to see them: the manifest alone says what there is. */
+  const putManifest = async (name: string, count: number): Promise<void> => {
+    const uuid = uuidOf(name);
+    await bucket.putDataset(datasetOf(name, {}, { uuid }));
     const items = Object.fromEntries(
-      Array.from({ length: ITEMS }, (_, index) => [
+      Array.from({ length: count }, (_, index) => [
         identifierOf(relpathOf(index)),
         {
           hash: '0'.repeat(32),
@@ -30,6 +31,16 @@ describe.skipIf(mountObstacle !== undefined)('a dataset of 100,000 items', () =>
     );
     const manifest = { dtoolcore_version: '3.19.0', hash_function: 'md5sum_hexdigest', items };
     await bucket.put(`${uuid}/${MANIFEST}`, JSON.stringify(manifest));
+  };
+  const requests = async (): Promise<number> => {
+    const counts = (await mounted.status())?.store.requests ?? {};
+    return Object.values(counts).reduce((sum, number) => sum + number, 0);
+  };
+
+  beforeAll(async () => {
+    bucket = await createTestBucket();
+    await putManifest('large', ITEMS);
+    await putManifest('larger', LARGER_ITEMS);
     mounted = await mount(bucket.env, [bucket.bucket]);
   });
   afterAll(async () => {
@@ -46,5 +57,17 @@ describe.skipIf(mountObstacle !== undefined)('a dataset of 100,000 items', () =>
         throw new Error(`${relpathOf(index)} is missing or has another size or time`);
       }
     }
+    const lines = await mounted.sh('ls -lR large | wc -l');
+    expect(Number(lines)).toBeGreaterThan(ITEMS);
+    // The check at the start, the list, two datasets, one manifest, and the list of README and other metadata.
+    expect(await requests()).toBeLessThanOrEqual(6);
+  });
+
+  test('a manifest that comes in parts is seen whole', async () => {
+    const before = await requests();
+    const output = await mounted.sh(`find larger/data -type f -size -${LARGER_ITEMS}c | wc -l`);
+    expect(Number(output)).toBe(LARGER_ITEMS);
+    // One that turns out too large, one that tells its size, and three parts.
+    expect((await requests()) - before).toBe(5);
   });
 });

@@ -41,7 +41,7 @@ describe('a plain folder', () => {
     expect(await readBack(store, entry)).toEqual(new Map(expected));
     expect(store.peek(`${entry.keyPrefix}README.yml`)?.toString()).toBe('---\ndescription: mine\n');
     const { items } = await new DatasetReader(store, entry).manifest();
-    expect(items.find(({ relpath }) => relpath === 'empty')?.timestamp).toBe(1_700_000_000.25);
+    expect([...items].find(({ relpath }) => relpath === 'empty')?.timestamp).toBe(1_700_000_000.25);
     expect(
       store.keys.map((key) => key.replace(entry.uuid, 'U')).filter((key) => !key.includes('/data/')),
     ).toEqual([

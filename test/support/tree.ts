@@ -2,6 +2,7 @@ import { BlockCache } from '../../src/cache/block-cache.ts';
 import { type DatasetSpec, datasetObjects } from '../../src/demo/dataset-objects.ts';
 import { BucketRoot } from '../../src/fuse/tree/bucket-root.ts';
 import { BucketContext } from '../../src/fuse/tree/context.ts';
+import { ManifestShelf } from '../../src/fuse/tree/manifest-shelf.ts';
 import type { DirectoryNode, FileNode, Node } from '../../src/fuse/tree/node.ts';
 import { InvalidationRelay } from '../../src/fuse/tree/invalidation.ts';
 import { Problems } from '../../src/fuse/tree/problems.ts';
@@ -26,6 +27,7 @@ export function treeOf(store = new MemoryObjectStore(), likelyPrefix = '') {
   const invalidations = new InvalidationRelay();
   const context = new BucketContext(store, {
     cache: new BlockCache(64 * MiB),
+    manifests: new ManifestShelf(64 * MiB),
     ownership: OWNERSHIP,
     problems,
     clock,

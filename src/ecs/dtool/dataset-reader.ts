@@ -1,12 +1,11 @@
 import { FsError } from '../../errors.ts';
-import { MANIFEST_MAX_BYTES } from '../../limits.ts';
-import { StoreError, type ObjectStore } from '../object-store.ts';
-import { FormatError } from './format-error.ts';
+import type { ObjectStore } from '../object-store.ts';
 import type { ItemIdentifier } from './identifier.ts';
 import { itemKey, MANIFEST } from './keys.ts';
-import { parseManifest, type Manifest } from './manifest.ts';
+import { LoadedManifest } from './loaded-manifest.ts';
 import { listMetadataObjects, type MetadataObjects } from './metadata-objects.ts';
 import { readProtoItems, type ProtoItems } from './proto-items.ts';
+import { readManifest } from './read-manifest.ts';
 import type { DatasetEntry } from './registry.ts';
 
 /** Reads one dataset of a bucket. Keeps nothing. */
@@ -20,26 +19,20 @@ export class DatasetReader {
   }
 
   /**
-   * The items of a frozen dataset, in one request.
+   * The items of a frozen dataset; see {@link readManifest} for the requests that it takes.
    *
    * @throws FormatError when the manifest is missing or broken
    * @throws FsError EINVAL for a proto dataset: a manifest that is there is what a freeze that died has left
    */
-  async manifest(signal?: AbortSignal): Promise<Manifest> {
-    const where = { bucket: this.#store.bucket, key: this.entry.keyPrefix + MANIFEST };
+  async manifest(signal?: AbortSignal): Promise<LoadedManifest> {
+    const key = this.entry.keyPrefix + MANIFEST;
     if (this.entry.admin.type !== 'dataset') {
       throw new FsError(
         'EINVAL',
-        `${where.bucket}/${where.key}: the dataset is not frozen, so this does not count`,
+        `${this.#store.bucket}/${key}: the dataset is not frozen, so this does not count`,
       );
     }
-    try {
-      const { body } = await this.#store.get(where.key, MANIFEST_MAX_BYTES, { signal });
-      return parseManifest(body, where);
-    } catch (cause) {
-      if (!(cause instanceof StoreError) || cause.reason !== 'no-such-key') throw cause;
-      throw new FormatError(where, 'the dataset is frozen but has no manifest', { cause });
-    }
+    return new LoadedManifest(await readManifest(this.#store, key, signal));
   }
 
   /** The items of a proto dataset; see {@link readProtoItems}. */

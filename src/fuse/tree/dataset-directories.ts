@@ -1,5 +1,6 @@
 import type { Directory, Entries } from './directory.ts';
 import { type Invalidation, invalidateChanged } from './invalidation.ts';
+import type { DirectoryNode } from './node.ts';
 import type { ItemTree } from './item-tree.ts';
 
 /** What comes from metadata objects, by the directory that it is in. */
@@ -14,12 +15,12 @@ export interface MetadataEntries {
 /** The directories of a dataset whose entries come from the store, and that tell when these change. */
 export class DatasetDirectories {
   readonly #metadata: Readonly<Record<keyof MetadataEntries, Directory>>;
-  readonly #items: Readonly<Record<'data' | 'unrepresentable', Directory>>;
+  readonly #items: Readonly<Record<'data' | 'unrepresentable', DirectoryNode>>;
   readonly #invalidation: Invalidation;
 
   constructor(
     metadata: Readonly<Record<keyof MetadataEntries, Directory>>,
-    items: Readonly<Record<'data' | 'unrepresentable', Directory>>,
+    items: Readonly<Record<'data' | 'unrepresentable', DirectoryNode>>,
     invalidation: Invalidation,
   ) {
     this.#metadata = metadata;

@@ -4,24 +4,26 @@ import { DISK_STRUCTURE_JSON } from '../../ecs/dtool/disk-structure.ts';
 import { FormatError, type Problem, problemFrom } from '../../ecs/dtool/format-error.ts';
 import type { ItemIdentifier } from '../../ecs/dtool/identifier.ts';
 import { DATA, DTOOL_README, MANIFEST, README } from '../../ecs/dtool/keys.ts';
-import type { Manifest } from '../../ecs/dtool/manifest.ts';
+import type { LoadedManifest } from '../../ecs/dtool/loaded-manifest.ts';
 import type { TopLevelName } from '../../ecs/dtool/metadata-objects.ts';
 import type { ProtoItem } from '../../ecs/dtool/proto-items.ts';
 import type { DatasetEntry } from '../../ecs/dtool/registry.ts';
 import { findStuckFreeze } from '../../ecs/dtool/stuck-freeze.ts';
 import { type ListedObject, StoreError } from '../../ecs/object-store.ts';
 import { isAbort } from '../../errors.ts';
+import { PROBLEMS_MAX } from '../../limits.ts';
 import { readOnlyAttributes, timestampOfMilliseconds, timestampOfSeconds } from './attributes.ts';
 import type { BucketContext, Reporter } from './context.ts';
 import { DatasetDirectories, type MetadataEntries } from './dataset-directories.ts';
 import { Directory, type Entries, type Layer } from './directory.ts';
+import type { DatasetItems } from './dataset-items.ts';
 import { MemoryFile, ReplaceableFile } from './files.ts';
+import { FrozenItems } from './frozen-items.ts';
 import { inodeNumber } from './inode-numbers.ts';
-import { type ItemOwner, type ItemTree, type TreeItem, buildItemTree } from './item-tree.ts';
+import type { ItemOwner, ItemTree } from './item-tree.ts';
 import type { Attributes, Node, SpaceUsage } from './node.ts';
+import { type LoadItemTree, ProtoTree } from './proto-tree.ts';
 import type { Refreshing } from './refreshing.ts';
-
-const MD5_HASH_FUNCTION = 'md5sum_hexdigest';
 
 /**
  * One dataset of a bucket, in the layout that dtool has on disk. What is asked of it decides what it costs: its name
@@ -35,7 +37,7 @@ export class Dataset {
   readonly #reader: DatasetReader;
   readonly #metadata: Refreshing<MetadataEntries>;
   readonly #directories: DatasetDirectories;
-  readonly #items: Refreshing<ItemTree>;
+  readonly #items: DatasetItems;
   readonly #onBrokenChange: () => void;
   readonly #reportManifest: Reporter;
   readonly #reportItems: Reporter;
@@ -55,23 +57,7 @@ export class Dataset {
     this.#reportManifest = context.reporter();
     this.#reportItems = context.reporter();
     this.#reportMetadata = context.reporter();
-    this.#items = this.#isFrozen
-      ? context.refreshing(
-          entry.keyPrefix + MANIFEST,
-          async (_, signal) => this.#buildItems(await this.#readManifest(signal), []),
-          { timeToLiveMs: Infinity },
-        )
-      : context.refreshing(
-          entry.keyPrefix + DATA,
-          async (previous, signal) => {
-            const { items, problems } = await this.#reader.protoItems(signal);
-            const hashed = items.map((item) => ({ ...item, hash: item.hash ?? '' }));
-            const stuck = await this.#stuckFreeze(items, signal);
-            const all = [...problems, ...stuck];
-            return this.#buildItems({ items: hashed, hashFunction: undefined }, all, previous);
-          },
-          { onChange: (tree, previous) => this.#directories.itemsChanged(tree, previous) },
-        );
+    this.#items = this.#isFrozen ? this.#frozenItems() : this.#protoItems();
     this.#metadata = context.refreshing(entry.keyPrefix, async (_, signal) => this.#loadMetadata(signal), {
       onChange: (entries, previous) => this.#directories.metadataChanged(entries, previous),
     });
@@ -86,23 +72,16 @@ export class Dataset {
       annotations: folder('annotations'),
       tags: folder('tags'),
     };
-    const items = async (signal: AbortSignal) => this.#items.get(signal);
-
-    const data = new Directory(this.#directoryAttributes(DATA), this.#isFrozen ? 'forever' : 'refresh', [
-      async (signal) => (await items(signal)).data,
-    ]);
-    const unrepresentable = this.#directoryOf('unrepresentable', [
-      async (signal) => (await items(signal)).unrepresentable,
-    ]);
+    const { data, unrepresentable } = this.#items;
     const dtool = this.#directoryOf('.dtool', [
       this.#ownFiles(),
       new Map(Object.entries(folders)),
       metadata('dtool'),
       async (signal) =>
-        new Map((await items(signal)).unrepresentable.size > 0 ? [['unrepresentable', unrepresentable]] : []),
+        new Map((await this.#items.hasUnrepresentable(signal)) ? [['unrepresentable', unrepresentable]] : []),
     ]);
     this.directory = this.#directoryOf('', [
-      new Map([
+      new Map<string, Node>([
         ['data', data],
         ['.dtool', dtool],
       ]),
@@ -123,7 +102,7 @@ export class Dataset {
   /** Looks whether a broken dataset can be read by now. */
   async retry(signal: AbortSignal): Promise<void> {
     try {
-      await this.#items.get(signal);
+      await this.#items.load(signal);
       this.#metadata.expire();
       this.#setBroken(false);
     } catch (error) {
@@ -135,18 +114,19 @@ export class Dataset {
   /** Makes README and other metadata be looked at again when they are next asked for, whoever has kept them. */
   expire(): void {
     this.#metadata.expire();
-    if (!this.#isFrozen) this.#items.expire();
+    this.#items.expire();
     if (this.#metadata.latest) this.#directories.metadataExpired(this.#metadata.latest);
   }
 
   /** Takes back what was reported of a dataset that is no more. */
   forget(): void {
+    this.#items.forget();
     for (const report of [this.#reportManifest, this.#reportItems, this.#reportMetadata]) report([]);
   }
 
   /** What the items take; undefined before they were counted. */
   get usage(): SpaceUsage | undefined {
-    return this.#items.latest ?? this.#usage;
+    return this.#items.usage ?? this.#usage;
   }
 
   /**
@@ -158,7 +138,7 @@ export class Dataset {
   async countUsage(signal: AbortSignal): Promise<void> {
     if (this.usage) return;
     const { items } = await this.#readManifest(signal);
-    this.#usage = { files: items.length, bytes: items.reduce((sum, { size }) => sum + size, 0) };
+    this.#usage = { files: items.length, bytes: items.totalBytes };
   }
 
   get #isFrozen(): boolean {
@@ -211,7 +191,7 @@ export class Dataset {
     }
   }
 
-  async #readManifest(signal: AbortSignal): Promise<Manifest> {
+  async #readManifest(signal: AbortSignal): Promise<LoadedManifest> {
     try {
       const manifest = await this.#reader.manifest(signal);
       this.#reportManifest([]);
@@ -226,34 +206,59 @@ export class Dataset {
     }
   }
 
-  #buildItems(
-    {
-      items,
-      hashFunction,
-    }: { readonly items: readonly TreeItem[]; readonly hashFunction: string | undefined },
-    problems: readonly Problem[],
-    previous?: ItemTree,
-  ): ItemTree {
-    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the readers of items give no others
-    const keyOf = (identifier: string): string => this.#reader.itemKey(identifier as ItemIdentifier);
-    const owner: ItemOwner = {
+  get #itemOwner(): ItemOwner {
+    return {
       uuid: this.entry.uuid,
       ownership: this.#context.ownership,
       source: this.#context.source,
-      lifetime: this.#isFrozen ? 'forever' : 'refresh',
       time: this.#time,
-      hashIsMd5: hashFunction === MD5_HASH_FUNCTION,
-      keyOf,
+      // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the readers of items give no others
+      keyOf: (identifier) => this.#reader.itemKey(identifier as ItemIdentifier),
     };
-    const tree = buildItemTree(owner, items, previous);
-    this.#reportItems([
-      ...problems,
-      ...Array.from(tree.flaws, ([identifier, flaw]) => ({
-        key: keyOf(identifier),
-        reason: `${flaw}; it is at .dtool/unrepresentable/${identifier}`,
-      })),
-    ]);
-    return tree;
+  }
+
+  #frozenItems(): DatasetItems {
+    return new FrozenItems(this.#itemOwner, {
+      load: async (signal) => this.#readManifest(signal),
+      shelf: this.#context.manifests,
+      onLoad: (manifest) => this.#reportItems(this.#displacements(manifest)),
+      dataAttributes: this.#directoryAttributes(DATA),
+      unrepresentableAttributes: this.#directoryAttributes('unrepresentable'),
+    });
+  }
+
+  #protoItems(): DatasetItems {
+    const { keyOf } = this.#itemOwner;
+    const tree = (load: LoadItemTree): Refreshing<ItemTree> =>
+      this.#context.refreshing(this.entry.keyPrefix + DATA, load, {
+        onChange: (after, before) => this.#directories.itemsChanged(after, before),
+      });
+    return new ProtoTree(this.#itemOwner, tree, {
+      list: async (signal) => {
+        const { items, problems } = await this.#reader.protoItems(signal);
+        return { items, problems: [...problems, ...(await this.#stuckFreeze(items, signal))] };
+      },
+      onLoad: ({ flaws }, problems) =>
+        this.#reportItems([
+          ...problems,
+          ...Array.from(flaws, ([identifier, flaw]) => aside(keyOf(identifier), identifier, flaw)),
+        ]),
+      dataAttributes: this.#directoryAttributes(DATA),
+      unrepresentableAttributes: this.#directoryAttributes('unrepresentable'),
+    });
+  }
+
+  /** The items that have no place, one by one as far as problems are remembered. */
+  #displacements(manifest: LoadedManifest): readonly Problem[] {
+    const { keyOf } = this.#itemOwner;
+    const count = Math.min(manifest.displacedCount, PROBLEMS_MAX);
+    const problems = Array.from({ length: count }, (_, index): Problem => {
+      const identifier = manifest.items.identifier(manifest.displacedAt(index));
+      return aside(keyOf(identifier), identifier, manifest.displacementAt(index));
+    });
+    const more = manifest.displacedCount - count;
+    const reason = `${more} more items have no path; they are in .dtool/unrepresentable`;
+    return more === 0 ? problems : [...problems, { key: this.entry.keyPrefix + DATA, reason }];
   }
 
   async #loadMetadata(signal: AbortSignal): Promise<MetadataEntries> {
@@ -263,7 +268,7 @@ export class Dataset {
       const reason = 'the dataset is frozen but has no manifest';
       this.#reportMetadata([...problems, { key: this.entry.keyPrefix + MANIFEST, reason }]);
       // Items that are known are good for ever.
-      if (!this.#items.latest) this.#setBroken(true);
+      if (!this.#items.usage) this.#setBroken(true);
     } else {
       this.#reportMetadata(problems);
     }
@@ -311,4 +316,9 @@ export class Dataset {
       () => this.expire(),
     );
   }
+}
+
+/** An item that is kept aside. */
+function aside(key: string, identifier: string, flaw: string): Problem {
+  return { key, reason: `${flaw}; it is at .dtool/unrepresentable/${identifier}` };
 }

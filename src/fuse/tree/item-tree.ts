@@ -12,9 +12,9 @@ import { itemContent } from '../../cache/item-content.ts';
 import { type ContentSource, openContent } from './files.ts';
 import { ItemInodeNumbers, inodeNumber } from './inode-numbers.ts';
 import type { FileName } from '../../file-name.ts';
-import { parseRelpath } from './relpath.ts';
+import { parseRelpath } from '../../ecs/dtool/relpath.ts';
 
-/** What a tree of items needs to know of an item, from a manifest or from the objects of a proto dataset. */
+/** What a tree of items needs to know of an item, from the objects of a proto dataset. */
 export interface TreeItem {
   /** 40 hex digits. */
   readonly identifier: string;
@@ -32,13 +32,9 @@ export interface ItemOwner {
   readonly uuid: string;
   readonly ownership: Ownership;
   readonly source: ContentSource;
-  /** Of the directories. */
-  readonly lifetime: Lifetime;
   /** Of the directories, which have no time of their own. */
   readonly time: Timestamp;
-  /** Whether `hash` of the items is the MD5 of their content. */
-  readonly hashIsMd5: boolean;
-  keyOf(identifier: string): string;
+  readonly keyOf: (identifier: string) => string;
 }
 
 export interface ItemTree {
@@ -80,9 +76,10 @@ class ItemFile implements FileNode {
 
   async open(): Promise<OpenFile> {
     const { owner } = this.#family;
-    const { source, uuid, hashIsMd5 } = owner;
+    const { source, uuid } = owner;
     const dataset = { bucket: source.store.bucket, uuid };
-    return openContent(source, itemContent(dataset, this.item, owner.keyOf(this.item.identifier), hashIsMd5));
+    // The hash is only what the writer said.
+    return openContent(source, itemContent(dataset, this.item, owner.keyOf(this.item.identifier), false));
   }
 }
 
@@ -180,5 +177,5 @@ function isSame(node: Node | undefined, item: TreeItem): node is ItemFile {
 function newDirectory(owner: ItemOwner, path: string, entries: Entries): Directory {
   const ino = inodeNumber('data', owner.uuid, `/${path}`);
   const attributes = readOnlyAttributes('directory', owner.ownership, ino, 0, owner.time);
-  return new Directory(attributes, owner.lifetime, [entries]);
+  return new Directory(attributes, 'refresh', [entries]);
 }

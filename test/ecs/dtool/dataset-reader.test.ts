@@ -24,7 +24,7 @@ describe('manifest', () => {
   test('costs one request', async () => {
     const { store, reader } = await datasetWith({ 'manifest.json': '{"items": {}}' });
     const before = store.requestCount;
-    expect((await reader.manifest()).items).toEqual([]);
+    expect([...(await reader.manifest()).items]).toEqual([]);
     expect(store.requestCount).toBe(before + 1);
   });
 

@@ -61,20 +61,17 @@ describe.each(goldenCases)('%s', (name) => {
       const manifest = await reader.manifest();
       expect(manifest.hashFunction).toBe(truth.hash_function);
       expect(manifest.dtoolcoreVersion).toBe(truth.manifest_dtoolcore_version);
+      const list = [...manifest.items];
       const items = Object.fromEntries(
-        manifest.items.map(({ identifier, relpath, size, hash, timestamp }) => [
+        list.map(({ identifier, relpath, size, hash, timestamp }) => [
           identifier,
           { relpath, size_in_bytes: size, hash, utc_timestamp: timestamp },
         ]),
       );
       expect(items).toEqual(truth.items);
-      expect(manifest.items.every(({ identifier, relpath }) => identifierOf(relpath) === identifier)).toBe(
-        true,
-      );
+      expect(list.every(({ identifier, relpath }) => identifierOf(relpath) === identifier)).toBe(true);
       expect(
-        manifest.items.every(
-          ({ identifier, size }) => store.peek(reader.itemKey(identifier))?.length === size,
-        ),
+        list.every(({ identifier, size }) => store.peek(reader.itemKey(identifier))?.length === size),
       ).toBe(true);
     }
     // The objects of a frozen dataset still tell what its manifest says.

@@ -7,8 +7,11 @@ import { parseManifest, type Manifest } from '../../../src/ecs/dtool/manifest.ts
 const WHERE = { bucket: 'b', key: 'u/manifest.json' };
 const ID = 'a'.repeat(40);
 const ITEM = { relpath: 'dir/a', size_in_bytes: 3, hash: 'h', utc_timestamp: 1.5 };
-const parse = (manifest: unknown): Manifest =>
-  parseManifest(Buffer.from(typeof manifest === 'string' ? manifest : JSON.stringify(manifest)), WHERE);
+const parse = (manifest: unknown) =>
+  unpacked(
+    parseManifest(Buffer.from(typeof manifest === 'string' ? manifest : JSON.stringify(manifest)), WHERE),
+  );
+const unpacked = ({ items, ...rest }: Manifest) => ({ ...rest, items: [...items] });
 const withItem = (item: unknown, id = ID): unknown => ({ items: { [id]: item } });
 
 describe('what dtool writes', () => {

@@ -17,9 +17,7 @@ const owner: ItemOwner = {
   uuid: uuidOf('owner'),
   ownership: OWNERSHIP,
   source: treeOf().context.source,
-  lifetime: 'forever',
   time: TIME,
-  hashIsMd5: true,
   keyOf: (identifier) => `data/${identifier}`,
 };
 
@@ -129,19 +127,4 @@ describe('a tree that follows another', () => {
     const third = buildItemTree(owner, itemsOf(['d']), second);
     expect((await nodeAt(rootOf(third), 'd')).kind).toBe('file');
   });
-});
-
-test('a hundred thousand items take little time and memory', () => {
-  const items = itemsOf(
-    Array.from({ length: 100_000 }, (_, index) => `sample-${index % 300}/reads-${index}.fastq.gz`),
-  );
-  const before = process.memoryUsage().heapUsed;
-  const began = performance.now();
-  const tree = buildItemTree(owner, items);
-  const milliseconds = performance.now() - began;
-  const bytes = process.memoryUsage().heapUsed - before;
-  expect(tree.files).toBe(100_000);
-  expect(milliseconds).toBeLessThan(2_000);
-  // Garbage of the building included.
-  expect(bytes / 100_000).toBeLessThan(1_500);
 });
