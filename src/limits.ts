@@ -82,6 +82,8 @@ export const FREEZE_METADATA_MAX_BYTES = 32 * MiB;
 export const DISCARD_DELETES_PER_CHECK = 1_000;
 /** Reasons for refusing a freeze that are told one by one; the others are counted. */
 export const FREEZE_PROBLEMS_MAX = 1_000;
+/** Of these, so many that the log has. */
+export const FREEZE_PROBLEMS_LOGGED_MAX = 10;
 
 /** Buffers that are kept for writes to staged files: as many as the kernel's longest requests that wait at once. */
 export const LOCAL_WRITE_BUFFERS_MAX = 8;

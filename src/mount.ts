@@ -293,7 +293,8 @@ async function freezeByRename(
   name: string,
 ): Promise<void> {
   const result = await freezes?.freeze(folder, { name });
-  if (result?.outcome === 'refused') throw new FsError('EINVAL', result.message);
+  // Not EINVAL, which mv takes for a move of a directory into itself.
+  if (result?.outcome === 'refused') throw new FsError('EPERM', result.message);
 }
 
 /** The items of a dataset as the cache knows them, with the files that have the same content. */

@@ -1,5 +1,5 @@
 import type { FreezeProblem } from '../freeze/problems.ts';
-import type { StagedResult } from '../freeze/staged-freezes.ts';
+import type { StagedResult } from '../freeze/staged-result.ts';
 import { UserError } from '../errors.ts';
 import { formatBytes, print, printable, printJson } from './terminal.ts';
 

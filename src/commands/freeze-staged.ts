@@ -2,7 +2,7 @@ import { systemClock } from '../clock.ts';
 import { askMount } from '../control.ts';
 import { isAbort, UserError } from '../errors.ts';
 import type { FreezeProgress } from '../freeze/progress.ts';
-import type { StagedResult } from '../freeze/staged-freezes.ts';
+import type { StagedResult } from '../freeze/staged-result.ts';
 import { showProgress } from './freeze-progress.ts';
 import { reportFreeze } from './freeze-report.ts';
 import type { StagedTarget } from './staged-path.ts';

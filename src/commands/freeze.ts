@@ -12,7 +12,7 @@ import { ThreadedFileHasher } from '../freeze/file-hasher.ts';
 import { freeze } from '../freeze/freeze.ts';
 import { freezeUserOf } from '../freeze/freeze-user.ts';
 import { FreezeRefused } from '../freeze/problems.ts';
-import { refusedResult } from '../freeze/staged-freezes.ts';
+import { refusedResult } from '../freeze/staged-result.ts';
 import { silentLogger } from '../log.ts';
 import { journalDirectory } from '../state-directory.ts';
 import { showProgress } from './freeze-progress.ts';

@@ -64,7 +64,8 @@ function describeStaged(staged: StagedStatus): string {
   const what = `${staged.bucket}/${staged.name}: ${staged.state}`;
   if (staged.state === 'open') return what;
   if (staged.state === 'frozen') return `${what} as ${staged.uuid ?? '-'}`;
-  if (staged.state === 'failed') return `${what}: ${staged.reason}`;
+  if (staged.state === 'failed')
+    return `${what}: ${staged.reason}${staged.advice === undefined ? '' : ` (${staged.advice})`}`;
   if (!staged.progress) return what;
   const { bytes, totalBytes, items, totalItems } = staged.progress;
   return `${what}, ${formatBytes(bytes)} of ${formatBytes(totalBytes)}, ${items} of ${totalItems} items`;

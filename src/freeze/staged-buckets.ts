@@ -1,11 +1,6 @@
 import { messageOf, UserError } from '../errors.ts';
-import type {
-  StagedFolder,
-  StagedFreezeOptions,
-  StagedFreezes,
-  StagedResult,
-  StagedState,
-} from './staged-freezes.ts';
+import type { StagedFolder, StagedFreezeOptions, StagedFreezes, StagedState } from './staged-freezes.ts';
+import type { StagedResult } from './staged-result.ts';
 import type { DatasetUuid } from '../ecs/dtool/keys.ts';
 import { readJournals } from './journal.ts';
 import type { FreezeProgress } from './progress.ts';

@@ -1,12 +1,12 @@
 import type { Logger } from '../log.ts';
 import { isAbort, messageOf, UserError } from '../errors.ts';
 import type { DatasetUuid } from '../ecs/dtool/keys.ts';
-import { StoreError } from '../ecs/object-store.ts';
-import { adviceFor } from '../ecs/store-advice.ts';
+import { FREEZE_PROBLEMS_LOGGED_MAX } from '../limits.ts';
 import { discardDataset } from './discard.ts';
 import { freeze, type FreezeOptions, type FreezeResult } from './freeze.ts';
 import { FreezeJournal, type JournalEntry } from './journal.ts';
 import { FreezeRefused, type FreezeProblem } from './problems.ts';
+import { refusedTo, type StagedResult, summaryOf, toldTo } from './staged-result.ts';
 import type { FreezeProgress } from './progress.ts';
 
 /** A folder of the staging area, as a freeze needs it. */
@@ -47,17 +47,6 @@ export type StagedState =
       readonly advice: string | undefined;
       /** Undefined where nothing was uploaded. */
       readonly uuid: string | undefined;
-    };
-
-/** How a freeze ended. Plain data that survives JSON. */
-export type StagedResult =
-  | FreezeResult
-  | {
-      readonly outcome: 'refused';
-      readonly message: string;
-      /** The first of them. */
-      readonly problems: readonly FreezeProblem[];
-      readonly count: number;
     };
 
 export interface StagedFreezeOptions {
@@ -269,7 +258,7 @@ export class StagedFreezes {
       const obstacles = openFor(folder.writers());
       return await this.#freeze(folder, { name, dryRun: true, obstacles, signal, onProgress });
     } catch (error) {
-      if (error instanceof FreezeRefused) return refusedResult(error, toldTo(folder, error).message);
+      if (error instanceof FreezeRefused) return refusedTo(folder, error);
       throw error;
     }
   }
@@ -333,9 +322,13 @@ export class StagedFreezes {
         { cause: error },
       );
     }
-    const told = toldTo(folder, error);
+    const refusal = error instanceof FreezeRefused ? refusedTo(folder, error) : undefined;
+    const told = refusal ? summaryOf(refusal) : toldTo(folder, error);
     const { endpoint, store, clock, log } = this.#options;
-    log.warn({ folder: folder.name }, told.message);
+    log.warn(
+      { folder: folder.name, problems: refusal?.problems.slice(0, FREEZE_PROBLEMS_LOGGED_MAX) },
+      told.message,
+    );
     const entry = await journal.read();
     if (entry?.state !== 'frozen') {
       await journal.write({
@@ -350,7 +343,7 @@ export class StagedFreezes {
         ...(told.advice === undefined ? {} : { advice: told.advice }),
       });
     }
-    if (error instanceof FreezeRefused) return refusedResult(error, told.message);
+    if (refusal) return refusal;
     throw told;
   }
 
@@ -371,25 +364,4 @@ export function stateOf(entry: JournalEntry | undefined): StagedState {
   if (entry.state === 'frozen') return { state: 'frozen', uuid };
   const { reason = 'it was interrupted', advice = 'Freeze it again: it goes on from there.' } = entry;
   return { state: 'failed', reason, advice, uuid };
-}
-
-/** @param message default: the error's */
-export function refusedResult(
-  { problems, count, message: own }: FreezeRefused,
-  message = own,
-): Extract<StagedResult, { outcome: 'refused' }> {
-  return { outcome: 'refused', message, problems, count };
-}
-
-/** An error in terms of what the user sees: the folder by its name, and what to do. */
-function toldTo(folder: StagedFolder, error: unknown): UserError {
-  const message = messageOf(error).replaceAll(folder.path, folder.name);
-  const goOn = 'Freeze it again: it goes on from there.';
-  if (error instanceof StoreError) {
-    const advice = `${adviceFor(error.reason, error.bucket) ?? ''} ${goOn}`.trim();
-    return new UserError(`freezing ${folder.name} did not come to its end: ${message}`, advice, {
-      cause: error,
-    });
-  }
-  return new UserError(message, error instanceof UserError ? error.advice : goOn, { cause: error });
 }

@@ -90,9 +90,24 @@ test('open files are refused beside everything else that is wrong, and their wri
   expect(memory.keys).toEqual([]);
   expect(await freezesOf(memory, folder).state(folder)).toMatchObject({
     state: 'failed',
-    reason: expect.stringContaining('for 2 reasons'),
+    reason:
+      "results can't be frozen for 2 reasons; nothing was uploaded: b/c is open for writing; close it; and 1 more",
+    advice: expect.stringContaining('--dry-run'),
     uuid: undefined,
   });
+});
+
+test('a refusal names the folder, and not where it is on the local disk', async () => {
+  const memory = new MemoryObjectStore();
+  const folder = await staged();
+  await symlink(join(folder.path, 'missing'), join(folder.path, 'dangling'));
+  const freezes = freezesOf(memory, folder);
+  for (const dryRun of [true, false]) {
+    const result = await freezes.freeze(folder, { dryRun, name: 'no name' });
+    expect(result).toMatchObject({ outcome: 'refused', count: 2 });
+    expect(JSON.stringify(result)).not.toContain(folder.path);
+  }
+  expect(JSON.stringify(await freezes.state(folder))).not.toContain(folder.path);
 });
 
 test('a store that goes away: unsealed, the reason kept over the end of the process, and the rest later', async () => {
