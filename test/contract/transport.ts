@@ -17,6 +17,7 @@ export interface TransportContract {
   readonly receive: ReceiveMode;
   /** What changes are made to. */
   readonly tree: 'memory' | 'staging';
+  readonly slowDisk?: boolean;
   /** What the transport is known not to do right. */
   readonly deviations: ReadonlySet<Deviation>;
 }

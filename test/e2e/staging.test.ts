@@ -1,11 +1,16 @@
 import { randomBytes } from 'node:crypto';
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { promisify } from 'node:util';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { TRANSPORT_NAMES } from '../../src/fuse/transport/transport.ts';
 import { type Mounted, mount, mountObstacle } from '../support/mounted.ts';
 import { type TestBucket, createTestBucket } from '../support/test-bucket.ts';
+
+const run = promisify(execFile);
 
 /** Runs a shell command in a mount and returns what it wrote to both, whatever its end. */
 const outcome = async ({ user, path }: Mounted, command: string): Promise<string> => {
@@ -68,5 +73,128 @@ describe.skipIf(mountObstacle !== undefined).each(TRANSPORT_NAMES)('staging/ ove
     expect(await mounted.sh('ls staging staging/z')).toBe('staging:\nz\n\nstaging/z:\nb\nx\ny\n');
     await mounted.sh('rm -r staging/z');
     expect(await mounted.sh('ls staging')).toBe('');
+  });
+});
+
+const WRITER = `
+import os, sys
+os.mkdir('staging/x')
+d = os.open('staging/x', os.O_RDONLY)
+f = os.open('staging/x/file', os.O_RDWR | os.O_CREAT)
+for i in range(10_000_000):
+    os.write(f, b'%08d' % i)
+    if i % 100 == 0:
+        os.fsync(f); os.fsync(d)
+        sys.stdout.write('%d\\n' % i); sys.stdout.flush()
+`;
+
+describe.skipIf(mountObstacle !== undefined)('a staging area', () => {
+  let bucket: TestBucket;
+  const mounts: Mounted[] = [];
+  const directories: string[] = [];
+
+  const temporary = async (name: string): Promise<string> => {
+    const directory = await mkdtemp(join(tmpdir(), `dtool-ecs-mount-test-${name}-`));
+    directories.push(directory);
+    return directory;
+  };
+  const mountIt = async (...options: readonly string[]): Promise<Mounted> => {
+    const mounted = await mount(bucket.env, [bucket.bucket], ...options);
+    mounts.push(mounted);
+    return mounted;
+  };
+
+  beforeEach(async () => {
+    bucket = await createTestBucket();
+  });
+  afterEach(async () => {
+    for (const mounted of mounts.splice(0)) await mounted.close();
+    for (const directory of directories.splice(0)) await rm(directory, { recursive: true });
+    await bucket.close();
+  });
+
+  test('has one mount at a time; another one reads, and tells who has it', async () => {
+    const area = await temporary('staging');
+    const first = await mountIt('--staging-dir', area);
+    await first.sh('mkdir staging/a');
+    const second = await mountIt('--staging-dir', area);
+    expect(await outcome(second, 'ls; ls staging; mkdir staging/b')).toMatch(
+      /^staging\n.*Read-only file system/,
+    );
+    const [problem] = (await second.status()).problems;
+    expect(problem).toMatchObject({ bucket: bucket.bucket, key: 'staging/' });
+    expect(problem?.reason).toContain(`the mount at ${first.path} (process ${first.pid}) has it`);
+    expect(problem?.reason).toContain(`dtool-ecs-mount umount ${first.path}`);
+    expect((await first.status()).problems).toEqual([]);
+  });
+
+  test('is not there in a read-only mount', async () => {
+    const mounted = await mountIt('--read-only');
+    expect(await outcome(mounted, 'ls; mkdir staging')).toContain('Read-only file system');
+    expect(await mounted.sh('ls')).toBe('');
+  });
+
+  test('keeps what was synced through SIGKILL of the mount, and the next mount has it', async () => {
+    const area = await temporary('staging');
+    const mounted = await mountIt('--staging-dir', area);
+    const child = spawn('python3', ['-c', WRITER], {
+      cwd: mounted.path,
+      stdio: ['ignore', 'pipe', 'ignore'],
+    });
+    const exited = once(child, 'exit');
+    let synced = -1;
+    child.stdout.setEncoding('utf8');
+    child.stdout.on('data', (text: string) => {
+      synced = Math.max(synced, ...text.trim().split('\n').map(Number));
+      if (synced >= 500) process.kill(mounted.pid, 'SIGKILL');
+    });
+    await exited;
+    await mounted.user.run('umount', mounted.path);
+    const next = await mountIt('--staging-dir', area);
+    expect((await next.status()).problems).toEqual([]);
+    const content = await next.sh('cat staging/x/file');
+    expect(content.length).toBeGreaterThanOrEqual((synced + 1) * 8);
+    const numbers = (content.match(/.{8}/g) ?? []).map(Number);
+    expect(numbers).toEqual(numbers.map((_, index) => index));
+    await next.sh('echo more >> staging/x/file && mv staging/x staging/y && rm -r staging/y');
+  });
+
+  test('tells a writer of a full disk, loses nothing, and df knows', async () => {
+    const area = await temporary('full');
+    await run('mount', ['-t', 'tmpfs', '-o', 'size=4M,nr_inodes=200', 'full', area]);
+    try {
+      const mounted = await mountIt('--staging-dir', area);
+      const room = async (): Promise<number> =>
+        Number((await mounted.sh('df --output=avail -B1 . | tail -1')).trim());
+      const before = await room();
+      expect(before).toBeGreaterThan(3_500_000);
+      expect(before).toBeLessThanOrEqual(4 << 20);
+      await mounted.sh('mkdir staging/x && head -c 1000000 /dev/zero | tr "\\0" a > staging/x/kept');
+      expect(before - (await room())).toBeGreaterThanOrEqual(1_000_000);
+      for (const command of [
+        'head -c 9000000 /dev/zero > big',
+        'head -c 9000000 /dev/zero | dd of=small bs=1000 conv=fsync',
+        'rm big small; fallocate -l 9000000 reserved',
+        'touch $(seq 300)',
+      ]) {
+        const said = await outcome(mounted, `cd staging/x && ${command}`);
+        expect(said, command).toContain('No space left on device');
+      }
+      await mounted.sh(
+        'cd staging/x && rm -f reserved [0-9]* && test "$(tr -d a < kept | wc -c) $(wc -c < kept)" = "0 1000000" && cp kept again && cmp kept again',
+      );
+      await mounts.pop()?.close();
+    } finally {
+      await run('umount', ['-l', area]);
+    }
+  });
+
+  test('goes on working while the store is away', async () => {
+    const mounted = await mountIt();
+    await mounted.sh('mkdir staging/x');
+    await bucket.close();
+    await mounted.sh('cd staging && mkdir y && echo a > y/a && mv y/a x/b && cat x/b && rm -r x y');
+    await mounts.pop()?.close();
+    bucket = await createTestBucket();
   });
 });

@@ -4,6 +4,7 @@
  */
 import { messageOf } from '../../src/errors.ts';
 import { Area } from '../../src/fuse/staging/area.ts';
+import { pace } from '../../src/fuse/staging/pace.ts';
 import { startSession } from '../../src/fuse/session.ts';
 import type { ReceiveMode } from '../../src/fuse/transport/kernel/receive/receiver.ts';
 import type { TransportName } from '../../src/fuse/transport/transport.ts';
@@ -27,6 +28,8 @@ export interface TransportProgramOptions {
   readonly tree: 'memory' | 'staging' | 'synthetic';
   /** Of the staging area. */
   readonly stagingDirectory?: string;
+  /** Whether the local disk is used as if it was slow: by the thread pool alone. */
+  readonly slowDisk?: boolean;
 }
 
 export interface TransportProgramState {
@@ -59,6 +62,7 @@ async function makeTree(owner: Owner): Promise<Tree> {
         mountpoint: options.mountpoint,
         log,
       });
+      if (options.slowDisk) pace.startOn(0);
       const root = await StagingRoot.open(area, {
         bucket: 'bucket',
         ownership: { ...owner, umask: 0 },

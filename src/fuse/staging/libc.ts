@@ -54,12 +54,17 @@ export async function loadLibc(): Promise<Libc | undefined> {
   if (koffi === undefined) return undefined;
   const libc = koffi.load(null);
 
-  /** Calls a function that returns a number below zero for an error; one that is not quick always on a thread of the pool. */
-  const caller = (name: string, parameters: readonly string[], isQuick = true) => {
-    const call = libc.func(name, 'intptr_t', [...parameters]);
-    const check = (result: unknown): number => {
-      if (Number(result) < 0) throw systemError(name, koffi.errno());
-      return Number(result);
+  /**
+   * Calls a function that returns a number below zero for an error.
+   *
+   * @param result its type: the upper half of what a function returns is not defined if it is an int
+   * @param isQuick without it the function is always called on a thread of the pool
+   */
+  const caller = (name: string, parameters: readonly string[], result = 'int', isQuick = true) => {
+    const call = libc.func(name, result, [...parameters]);
+    const check = (returned: unknown): number => {
+      if (Number(returned) < 0) throw systemError(name, koffi.errno());
+      return Number(returned);
     };
     return async (...values: readonly unknown[]): Promise<number> =>
       new Promise((resolve, reject) => {
@@ -67,11 +72,11 @@ export async function loadLibc(): Promise<Libc | undefined> {
           resolve(pace.measure(() => check(call(...values))));
           return;
         }
-        call.async(...values, (error: unknown, result: unknown) => {
+        call.async(...values, (error: unknown, returned: unknown) => {
           if (error !== null) return reject(error);
           // The errno of this call is to be had only here.
           try {
-            resolve(check(result));
+            resolve(check(returned));
           } catch (failure) {
             reject(failure);
           }
@@ -79,21 +84,21 @@ export async function loadLibc(): Promise<Libc | undefined> {
       });
   };
   /** The same for a function that there is for a path and for a descriptor. */
-  const both = (onPath: string, onDescriptor: string, parameters: readonly string[]) => {
-    const path = caller(onPath, ['str', ...parameters]);
-    const descriptor = caller(onDescriptor, ['int', ...parameters]);
+  const both = (onPath: string, onDescriptor: string, parameters: readonly string[], result?: string) => {
+    const path = caller(onPath, ['str', ...parameters], result);
+    const descriptor = caller(onDescriptor, ['int', ...parameters], result);
     return async (target: Target, ...values: readonly unknown[]): Promise<number> =>
       typeof target === 'string' ? path(target, ...values) : descriptor(target, ...values);
   };
 
   const utimensat = caller('utimensat', ['int', 'str', 'void *', 'int']);
   const futimens = caller('futimens', ['int', 'void *']);
-  const getxattr = both('lgetxattr', 'fgetxattr', ['str', 'void *', 'size_t']);
-  const listxattr = both('llistxattr', 'flistxattr', ['void *', 'size_t']);
+  const getxattr = both('lgetxattr', 'fgetxattr', ['str', 'void *', 'size_t'], 'intptr_t');
+  const listxattr = both('llistxattr', 'flistxattr', ['void *', 'size_t'], 'intptr_t');
   const setxattr = both('lsetxattr', 'fsetxattr', ['str', 'void *', 'size_t', 'int']);
   const removexattr = both('lremovexattr', 'fremovexattr', ['str']);
-  const renameat2 = caller('renameat2', ['int', 'str', 'int', 'str', 'uint']);
-  const fallocate = caller('fallocate', ['int', 'int', 'int64_t', 'int64_t'], false);
+  const renameat2 = ifThere(() => caller('renameat2', ['int', 'str', 'int', 'str', 'uint']));
+  const fallocate = caller('fallocate', ['int', 'int', 'int64_t', 'int64_t'], 'int', false);
 
   return {
     async setTimes(target, atime, mtime) {
@@ -124,12 +129,22 @@ export async function loadLibc(): Promise<Libc | undefined> {
       await removexattr(target, name);
     },
     async exchange(from, to) {
+      if (!renameat2) throw new FsError('EINVAL', 'this C library can not exchange names');
       await renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_EXCHANGE);
     },
     async allocate(fd, offset, length, keepSize) {
       await fallocate(fd, keepSize ? FALLOC_FL_KEEP_SIZE : 0, offset, length);
     },
   };
+}
+
+/** A function that not every C library has. */
+function ifThere<T>(find: () => T): T | undefined {
+  try {
+    return find();
+  } catch {
+    return undefined;
+  }
 }
 
 function timespec(time: NanosecondTime): readonly [bigint, bigint] {

@@ -48,7 +48,8 @@ export class StagedFile extends StagedBase implements FileNode {
 
   /** Nobody has it open for writing any more. */
   #settled(): void {
-    if (this.places.length > 0) this.tree.onSettled(this.path);
+    // What was removed has no path any more, and who still reads it goes on.
+    if (this.folder?.isThere === true) this.tree.onSettled(this.path);
   }
 
   protected override onDisk(forWriting = false): Target {

@@ -30,8 +30,9 @@ export class StagedFolder {
     return this.#name;
   }
 
-  get isSealed(): boolean {
-    return this.#state === 'sealed';
+  /** Whether it has not been removed. */
+  get isThere(): boolean {
+    return this.#state !== 'removed';
   }
 
   /** Paths below the folder of the files that are open for writing, each once. */

@@ -9,6 +9,14 @@ describeTransport('staging over the kernel transport', {
   deviations: new Set(),
 });
 
+describeTransport('staging on a slow disk', {
+  transport: 'kernel',
+  receive: 'auto',
+  tree: 'staging',
+  slowDisk: true,
+  deviations: new Set(),
+});
+
 describeTransport('staging over fuse-native', {
   transport: 'fuse-native',
   receive: 'auto',
