@@ -33,6 +33,8 @@ export const RETRY_DELAY_MAX_MS = 5_000;
 /** Time to connect, and the longest silence of a connection in use. */
 export const CONNECT_TIMEOUT_MS = 5_000;
 export const REQUEST_TIMEOUT_MS = 30_000;
+/** A connection that is not used is kept for this long, or for less where the store says so. */
+export const CONNECTION_KEEP_MS = 30_000;
 
 /** Small metadata (registration keys, admin metadata, structure) is refused above this. */
 export const SMALL_OBJECT_MAX_BYTES = 1 * MiB;
@@ -128,6 +130,10 @@ export const KERNEL_NOTIFICATIONS_MAX = 10_000;
 export const KERNEL_CACHED_LISTING_ENTRIES_MAX = 256;
 /** mount(8), umount(8) and fusermount3 are given this long. */
 export const MOUNT_COMMAND_TIMEOUT_MS = 30_000;
+
+/** A signature is used again for the same object for this long; stores accept one for 15 minutes. */
+export const SIGNATURE_KEEP_MS = 60_000;
+export const SIGNATURES_MAX = 1_024;
 
 /** Credentials are taken from the configuration again after this time. */
 export const CREDENTIALS_KEEP_MS = 10_000;

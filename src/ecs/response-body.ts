@@ -1,13 +1,11 @@
 import { StoreError } from './object-store.ts';
 
-/** The answer to a GET as far as its body is concerned, whatever client it came from. */
-export interface BodyResponse {
+/** The head of the answer to a GET, as far as its body is concerned. */
+export interface ResponseHead {
   readonly status: number;
   /** Content-Length in bytes. */
   readonly contentLength: number | undefined;
   readonly contentRange: string | undefined;
-  /** Ends when all has arrived; throws a `TimeoutError` after too long a silence, another error when it breaks off. */
-  readonly body: AsyncIterable<Uint8Array>;
 }
 
 interface Where {
@@ -16,23 +14,22 @@ interface Where {
 }
 
 /**
- * Fills the targets from the answer to a GET with `Range: bytes=offset-(offset + length - 1)`, where length is that
- * of all targets. Chunks are copied as they come; nothing else is kept. An answer with the whole object (status 200),
- * which a server may give to any ranged request (RFC 9110, 14.2), is read up to the range's end.
+ * A sink for the answer to a GET with `Range: bytes=offset-(offset + length - 1)`, where length is that of all
+ * targets, which are filled. An answer with the whole object (status 200), which a server may give to any ranged
+ * request (RFC 9110, 14.2), is taken up to the range's end.
  *
- * @returns the size of the whole object in bytes
  * @throws StoreError `short` when the object ends before the range, `bad-response` when the answer is another part
- * of the object, or has more or fewer bytes than it should
+ * of the object, or announces more or fewer bytes than it should
  */
-export async function receiveRange(
-  response: BodyResponse,
+export function rangeSink(
+  head: ResponseHead,
   where: Where,
   offset: number,
   targets: readonly Uint8Array[],
-): Promise<number> {
-  const length = targets.reduce((sum, target) => sum + target.length, 0);
-  const whole = response.status === 200;
-  const { first, last, size } = whole ? wholeObject(response, where) : partOfObject(response, where);
+): BodySink {
+  const length = lengthOf(targets);
+  const whole = head.status === 200;
+  const { first, last, size } = whole ? wholeObject(head, where) : partOfObject(head, where);
   if (size < offset + length) {
     const range = `bytes ${offset} to ${offset + length - 1}`;
     throw new StoreError('short', where, `${range} were asked for, and the object has ${size} bytes`);
@@ -40,28 +37,102 @@ export async function receiveRange(
   if (!whole && (first !== offset || last !== offset + length - 1)) {
     throw badResponse(where, `asked for bytes ${offset} to ${offset + length - 1}, got ${first} to ${last}`);
   }
-  const announced = response.contentLength ?? last - first + 1;
+  const announced = head.contentLength ?? last - first + 1;
   if (announced !== last - first + 1) {
     throw badResponse(where, `${announced} bytes are announced for the bytes ${first} to ${last}`);
   }
-  await fill(response.body, where, offset - first, targets, whole ? 'leave the rest' : 'nothing may follow');
-  return size;
+  return new BodySink(where, size, offset - first, targets, whole);
 }
 
 /**
- * Reads the answer to a GET of a whole object into memory.
+ * A sink for the answer to a GET of a whole object, and the buffer that it fills.
  *
- * @throws StoreError `too-large` before anything is read when it has more than `maxBytes`, `bad-response` when it
- * has more or fewer bytes than it announced or announces none: nothing would tell the whole from a part
+ * @throws StoreError `too-large` when it has more than `maxBytes`, `bad-response` when it does not announce how many
+ * it has: nothing would tell the whole from a part
  */
-export async function receiveWhole(response: BodyResponse, where: Where, maxBytes: number): Promise<Buffer> {
-  const { size } = wholeObject(response, where);
+export function wholeSink(
+  head: ResponseHead,
+  where: Where,
+  maxBytes: number,
+): { readonly sink: BodySink; readonly content: Buffer } {
+  const { size } = wholeObject(head, where);
   if (size > maxBytes) {
     throw new StoreError('too-large', where, `the object has ${size} bytes, and ${maxBytes} are allowed`);
   }
   const content = Buffer.allocUnsafeSlow(size);
-  await fill(response.body, where, 0, [content], 'nothing may follow');
-  return content;
+  return { sink: new BodySink(where, size, 0, [content], false), content };
+}
+
+/** Takes a body as it comes: skips some bytes, then fills the targets one after the other. Nothing else is kept. */
+export class BodySink {
+  /** Of the whole object, in bytes. */
+  readonly size: number;
+  readonly #where: Where;
+  readonly #targets: readonly Uint8Array[];
+  readonly #skip: number;
+  readonly #wanted: number;
+  readonly #leavesRest: boolean;
+  #received = 0;
+  #index = 0;
+  /** How much of `targets[index]` is filled. */
+  #filled = 0;
+
+  /** @param leavesRest whether more may follow, which is not waited for */
+  constructor(where: Where, size: number, skip: number, targets: readonly Uint8Array[], leavesRest: boolean) {
+    this.#where = where;
+    this.size = size;
+    this.#skip = skip;
+    this.#targets = targets;
+    this.#wanted = skip + lengthOf(targets);
+    this.#leavesRest = leavesRest;
+  }
+
+  /**
+   * Copies the next bytes of the body.
+   *
+   * @returns whether all is there and the rest of the body is not wanted
+   * @throws StoreError `bad-response` when there are more than there should be
+   */
+  write(chunk: Uint8Array): boolean {
+    // What is left of the bytes to skip may be more than this chunk, or none of it.
+    let from = Math.min(chunk.length, Math.max(0, this.#skip - this.#received));
+    this.#received += chunk.length;
+    for (
+      let target = this.#targets[this.#index];
+      target !== undefined && from < chunk.length;
+      target = this.#targets[this.#index]
+    ) {
+      const count = Math.min(chunk.length - from, target.length - this.#filled);
+      target.set(chunk.subarray(from, from + count), this.#filled);
+      from += count;
+      this.#filled += count;
+      if (this.#filled < target.length) break;
+      this.#index += 1;
+      this.#filled = 0;
+    }
+    if (this.#received > this.#wanted && !this.#leavesRest) {
+      throw badResponse(this.#where, `the answer has more than the ${this.#wanted} bytes it should have`);
+    }
+    return this.#leavesRest && this.#received >= this.#wanted;
+  }
+
+  /**
+   * The body is at its end.
+   *
+   * @throws StoreError `bad-response` when bytes are missing
+   */
+  end(): void {
+    if (this.#received < this.#wanted) throw this.broken('ended');
+  }
+
+  /** What a body that did not come whole is an error of. */
+  broken(how: 'ended' | 'broke off'): StoreError {
+    return badResponse(this.#where, `the answer ${how} after ${this.#received} of ${this.#wanted} bytes`);
+  }
+}
+
+function lengthOf(targets: readonly Uint8Array[]): number {
+  return targets.reduce((sum, target) => sum + target.length, 0);
 }
 
 interface Part {
@@ -72,60 +143,17 @@ interface Part {
   readonly size: number;
 }
 
-function wholeObject({ status, contentLength }: BodyResponse, where: Where): Part {
+function wholeObject({ status, contentLength }: ResponseHead, where: Where): Part {
   if (status !== 200) throw badResponse(where, `status ${status} to a request for an object`);
   if (contentLength === undefined) throw badResponse(where, 'the answer has no Content-Length');
   return { first: 0, last: contentLength - 1, size: contentLength };
 }
 
-function partOfObject({ status, contentRange }: BodyResponse, where: Where): Part {
+function partOfObject({ status, contentRange }: ResponseHead, where: Where): Part {
   if (status !== 206) throw badResponse(where, `status ${status} to a request for a range`);
   const [, first, last, size] = /^bytes (\d+)-(\d+)\/(\d+)$/.exec(contentRange ?? '') ?? [];
   if (size === undefined) throw badResponse(where, `Content-Range is ${JSON.stringify(contentRange ?? '')}`);
   return { first: Number(first), last: Number(last), size: Number(size) };
-}
-
-/** Skips some bytes, then fills the targets one after the other. */
-async function fill(
-  body: AsyncIterable<Uint8Array>,
-  where: Where,
-  skip: number,
-  targets: readonly Uint8Array[],
-  rest: 'leave the rest' | 'nothing may follow',
-): Promise<void> {
-  const wanted = targets.reduce((sum, target) => sum + target.length, skip);
-  let received = 0;
-  let index = 0;
-  /** How much of `targets[index]` is filled. */
-  let filled = 0;
-  try {
-    for await (const chunk of body) {
-      // What is left of the bytes to skip may be more than this chunk, or none of it.
-      let from = Math.min(chunk.length, Math.max(0, skip - received));
-      received += chunk.length;
-      for (
-        let target = targets[index];
-        target !== undefined && from < chunk.length;
-        target = targets[index]
-      ) {
-        const count = Math.min(chunk.length - from, target.length - filled);
-        target.set(chunk.subarray(from, from + count), filled);
-        from += count;
-        filled += count;
-        if (filled < target.length) break;
-        index++;
-        filled = 0;
-      }
-      if (rest === 'leave the rest' ? received >= wanted : received > wanted) break;
-    }
-  } catch (error) {
-    if (error instanceof Error && error.name === 'TimeoutError') throw error;
-    throw badResponse(where, `the answer broke off after ${received} of ${wanted} bytes`);
-  }
-  if (received < wanted) throw badResponse(where, `the answer ended after ${received} of ${wanted} bytes`);
-  if (received > wanted && rest === 'nothing may follow') {
-    throw badResponse(where, `the answer has more than the ${wanted} bytes it should have`);
-  }
 }
 
 function badResponse(where: Where, detail: string): StoreError {

@@ -1,17 +1,12 @@
 import assert from 'node:assert/strict';
-import { isUtf8 } from 'node:buffer';
 import { Agent as HttpAgent } from 'node:http';
 import { Agent as HttpsAgent } from 'node:https';
 import { pipeline, Readable, Transform } from 'node:stream';
 import {
   DeleteObjectCommand,
-  GetObjectCommand,
-  HeadObjectCommand,
   ListObjectsV2Command,
   PutObjectCommand,
   S3Client,
-  type GetObjectCommandOutput,
-  type HeadObjectCommandOutput,
   type ListObjectsV2CommandOutput,
   type S3ClientConfig,
 } from '@aws-sdk/client-s3';
@@ -27,15 +22,11 @@ import {
   type RequestOptions,
   type StoredObject,
 } from './object-store.ts';
-import { receiveRange, receiveWhole, type BodyResponse } from './response-body.ts';
+import type { S3Credentials } from './request-signer.ts';
 import { toStoreError } from './s3-errors.ts';
+import { S3Reader, unquoted } from './s3-reader.ts';
 
-export interface S3Credentials {
-  readonly accessKeyId: string;
-  readonly secretAccessKey: string;
-  /** Only temporary credentials have one. */
-  readonly sessionToken?: string;
-}
+export type { S3Credentials } from './request-signer.ts';
 
 export interface S3StoreOptions {
   readonly bucket: string;
@@ -59,7 +50,8 @@ export interface S3ObjectStore extends ObjectStore {
 }
 
 /**
- * A bucket of an S3-compatible store. Every request is made once: repeating and limiting are decorators' work.
+ * A bucket of an S3-compatible store: what reads objects is {@link S3Reader}, the SDK does the rest. Every request is
+ * made once: repeating and limiting are decorators' work.
  *
  * The answer to a HEAD has no body that could say more than its status: a missing bucket is `no-such-key` there, and
  * whatever is wrong with the credentials `access-denied`.
@@ -76,11 +68,13 @@ interface Sending {
 class S3Store implements S3ObjectStore {
   readonly bucket: string;
   readonly #client: S3Client;
+  readonly #reader: S3Reader;
 
   constructor(options: S3StoreOptions) {
     const { bucket, endpoint, region = 'us-east-1', ca } = options;
     const agentOptions = { keepAlive: true, maxSockets: STORE_REQUESTS_MAX };
     this.bucket = bucket;
+    this.#reader = new S3Reader({ ...options, region });
     // The SDK tells whoever runs Node 20 that its next versions will not; our user can do nothing about that.
     process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] ??= 'true';
     this.#client = new S3Client({
@@ -121,40 +115,15 @@ class S3Store implements S3ObjectStore {
   ): Promise<ObjectInfo> {
     const length = targets.reduce((sum, target) => sum + target.length, 0);
     assert(Number.isSafeInteger(offset) && offset >= 0 && length > 0);
-    return this.#object(key, signal, async (sending) => {
-      const Range = `bytes=${offset}-${offset + length - 1}`;
-      const output = await this.#client.send(
-        new GetObjectCommand({ Bucket: this.bucket, Key: key, Range }),
-        sending,
-      );
-      return withBody(output, async (response) => {
-        const size = await receiveRange(response, { bucket: this.bucket, key }, offset, targets);
-        return this.#infoOf(key, output, size);
-      });
-    });
+    return this.#object(key, signal, () => this.#reader.getRange(key, offset, targets, signal));
   }
 
   async get(key: string, maxBytes: number, { signal }: RequestOptions = {}): Promise<StoredObject> {
-    return this.#object(key, signal, async (sending) => {
-      const output = await this.#client.send(
-        new GetObjectCommand({ Bucket: this.bucket, Key: key }),
-        sending,
-      );
-      return withBody(output, async (response) => {
-        const body = await receiveWhole(response, { bucket: this.bucket, key }, maxBytes);
-        return { ...this.#infoOf(key, output, body.length), body };
-      });
-    });
+    return this.#object(key, signal, () => this.#reader.get(key, maxBytes, signal));
   }
 
   async head(key: string, { signal }: RequestOptions = {}): Promise<ObjectInfo> {
-    return this.#object(key, signal, async (sending) => {
-      const output = await this.#client.send(
-        new HeadObjectCommand({ Bucket: this.bucket, Key: key }),
-        sending,
-      );
-      return this.#infoOf(key, output, output.ContentLength);
-    });
+    return this.#object(key, signal, () => this.#reader.head(key, signal));
   }
 
   async listPage(query: ListQuery, { signal }: RequestOptions = {}): Promise<ListPage> {
@@ -221,6 +190,7 @@ class S3Store implements S3ObjectStore {
 
   close(): void {
     this.#client.destroy();
+    this.#reader.close();
   }
 
   /** A request for one object. Without a key the path would be the bucket's, and a delete remove it. */
@@ -272,24 +242,6 @@ class S3Store implements S3ObjectStore {
     return content;
   }
 
-  #infoOf(
-    key: string,
-    output: GetObjectCommandOutput | HeadObjectCommandOutput,
-    size: number | undefined,
-  ): ObjectInfo {
-    if (size === undefined || output.LastModified === undefined) {
-      throw this.#error('bad-response', key, 'the answer has no Content-Length or no Last-Modified');
-    }
-    return {
-      size,
-      etag: unquoted(output.ETag),
-      lastModified: output.LastModified.getTime(),
-      metadata: Object.fromEntries(
-        Object.entries(output.Metadata ?? {}).map(([name, value]) => [name.toLowerCase(), asSent(value)]),
-      ),
-    };
-  }
-
   #pageOf(prefix: string, sentToken: string | undefined, output: ListObjectsV2CommandOutput): ListPage {
     const broken = (detail: string): StoreError => this.#error('bad-response', prefix, detail);
     // The parser makes an empty page of any XML; every list says whether it goes on.
@@ -337,36 +289,7 @@ const SILENT: NonNullable<S3ClientConfig['logger']> = {
   error() {},
 };
 
-/** Hands the body on; afterwards it is used up or destroyed, and with it the connection. */
-async function withBody<T>(
-  output: GetObjectCommandOutput,
-  use: (response: BodyResponse) => Promise<T>,
-): Promise<T> {
-  const body = output.Body;
-  assert(body instanceof Readable);
-  try {
-    return await use({
-      status: output.$metadata.httpStatusCode ?? 0,
-      contentLength: output.ContentLength,
-      contentRange: output.ContentRange,
-      body,
-    });
-  } finally {
-    body.destroy();
-  }
-}
-
-function unquoted(etag: string | undefined): string {
-  return (etag ?? '').replace(/^"|"$/g, '');
-}
-
 /** Undoes what `encoding-type=url` does; some stores write a space as `+`. */
 function urlDecoded(text: string): string {
   return decodeURIComponent(text.replaceAll('+', ' '));
-}
-
-/** Node reads header bytes as ISO 8859-1. */
-function asSent(value: string): string {
-  const bytes = Buffer.from(value, 'latin1');
-  return isUtf8(bytes) ? bytes.toString('utf8') : value;
 }

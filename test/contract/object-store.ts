@@ -285,6 +285,9 @@ export function describeObjectStore(name: string, setup: () => Promise<ObjectSto
       test.each(ODD_KEYS)('odd key %j', async (odd) => {
         const key = `odd/${odd}`.slice(0, 1024);
         expect((await store.get(key, 2_000)).body.toString()).toBe(odd);
+        const target = Buffer.alloc(Buffer.byteLength(odd));
+        await store.getRange(key, 0, [target]);
+        expect(target.toString()).toBe(odd);
         const page = await store.listPage({ prefix: key });
         expect(page.objects.map((object) => object.key)).toContain(key);
         await store.put(odd, Buffer.from('itself'));

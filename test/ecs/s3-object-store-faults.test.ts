@@ -77,9 +77,19 @@ describe('getRange', () => {
   test('the answer it should get, and the connection is used again', async () => {
     const s3 = await serve(part());
     for (let index = 0; index < 3; index++) expect(await readFive(s3)).toBe('56789');
-    expect(server?.connections).toBe(1);
-    expect(server?.requests[0]).toMatch(/^GET \/bucket\/key\?x-id=GetObject HTTP\/1.1\r\n/);
-    expect(server?.requests[0]).toMatch(/\r\nrange: bytes=5-9\r\n/i);
+    // One more may be opened where the last has just had its answer and is not free yet.
+    expect(server?.connections).toBeLessThanOrEqual(2);
+    expect(server?.requests[0]).toMatch(/^GET \/bucket\/key HTTP\/1.1\r\n/);
+    expect(server?.requests[0]).toMatch(/\r\nrange: bytes=5-9(\r\n|$)/i);
+  });
+
+  test('the parts of an object share one signature, other objects have their own', async () => {
+    const s3 = await serve(part());
+    for (const key of ['key', 'key', 'other']) await s3.getRange(key, 5, [Buffer.alloc(5)]);
+    const signatures = server?.requests.map((head) => /Signature=(\w+)/.exec(head)?.[1]);
+    expect(signatures?.[0]).toMatch(/^[0-9a-f]{64}$/);
+    expect(signatures?.[1]).toBe(signatures?.[0]);
+    expect(signatures?.[2]).not.toBe(signatures?.[0]);
   });
 
   test('in single bytes, chunked', async () => {
@@ -315,21 +325,29 @@ describe('silence', () => {
 describe('abort', () => {
   test('while the answer is waited for', async () => {
     const controller = new AbortController();
-    const s3 = await serve(() => controller.abort());
+    let closed: Promise<unknown> | undefined;
+    const s3 = await serve((socket) => {
+      closed = once(socket, 'close');
+      controller.abort();
+    });
     await expect(readFive(s3, controller.signal)).rejects.toSatisfy(isAbort);
-    await server?.idle();
+    await closed;
   });
 
   test('within a body: the connection is closed, and the buffer is left alone', async () => {
     const controller = new AbortController();
-    const s3 = await serve((socket) => socket.write(part({}, '567')));
+    let closed: Promise<unknown> | undefined;
+    const s3 = await serve((socket) => {
+      closed = once(socket, 'close');
+      socket.write(part({}, '567'));
+    });
     const target = Buffer.alloc(5);
     const settled = expect(s3.getRange('key', 5, [target], controller)).rejects.toSatisfy(isAbort);
     while (target[0] === 0) await new Promise((next) => setImmediate(next));
     controller.abort();
     await settled;
     target.fill(0);
-    await server?.idle();
+    await closed;
     expect(target).toEqual(Buffer.alloc(5));
   });
 

@@ -114,7 +114,9 @@ function describeS3(name: string, start: () => Promise<RunningServer>): void {
         let credentials = { ...server.credentials, secretAccessKey: 'outdated' };
         const store = track(open(made.bucket, { credentials: async () => credentials }));
         await expectReason(store.listPage({ prefix: '' }), 'wrong-secret-key');
+        await expectReason(store.getRange('key', 0, [Buffer.alloc(1)]), 'wrong-secret-key');
         credentials = { ...server.credentials };
+        await expectReason(store.getRange('key', 0, [Buffer.alloc(1)]), 'no-such-key');
         expect((await store.listPage({ prefix: '' })).objects).toEqual([]);
       });
 
