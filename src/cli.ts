@@ -118,6 +118,17 @@ program
   .action(lazily(async () => (await import('./commands/status.ts')).statusCommand));
 
 program
+  .command('doctor')
+  .description(
+    'look whether all is there that is needed: system, configuration, buckets, what was left behind',
+  )
+  .argument('[bucket...]', 'buckets to look at (default: all that are configured)')
+  .option('--write', 'also write an object into each bucket and remove it again', false)
+  .option('--fix', 'mend proto datasets that two versions of dtool have made impossible to freeze', false)
+  .option('--json', 'print JSON', false)
+  .action(lazily(async () => (await import('./commands/doctor.ts')).doctorCommand));
+
+program
   .command('demo')
   .description('try it: an S3 server with sample datasets, mounted, with a tour')
   .option('--check', 'take the tour, check every step and end', false)

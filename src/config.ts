@@ -164,6 +164,14 @@ export class Config {
   }
 }
 
+/** What is wrong with the way to a bucket that is not encrypted; undefined for https, and within this computer. */
+export function plainHttpWarning({ bucket, endpoint }: BucketConfig): string | undefined {
+  const { protocol, hostname } = new URL(endpoint);
+  const isLocal = /^(127(\.\d{1,3}){3}|\[::1\]|localhost|.+\.localhost)$/.test(hostname);
+  if (protocol === 'https:' || isLocal) return undefined;
+  return `Everybody on the way to ${endpoint} can read and alter what bucket ${bucket} has: it is plain http`;
+}
+
 interface ConfigFile {
   readonly values: ReadonlyMap<string, unknown>;
   readonly readableByAll: boolean;

@@ -196,6 +196,25 @@ export async function askAllMounts(command: string): Promise<readonly unknown[]>
   );
 }
 
+/** The sockets of mounts of this user that died: nobody listens. They are left where they are. */
+export async function deadSockets(): Promise<readonly string[]> {
+  const directory = await controlDirectory();
+  const names = (await readdir(directory)).filter((name) => name.endsWith('.sock'));
+  const paths = names.map((name) => join(directory, name));
+  const dead = await Promise.all(paths.map(isAbandoned));
+  return paths.filter((_, index) => dead[index]);
+}
+
+function isAbandoned(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(path);
+    socket.setTimeout(CONTROL_TIMEOUT_MS, () => socket.destroy());
+    socket.once('connect', () => socket.destroy());
+    socket.once('error', (error) => resolve('code' in error && error.code === 'ECONNREFUSED'));
+    socket.once('close', () => resolve(false));
+  });
+}
+
 async function ask(path: string, question: ControlQuestion): Promise<unknown> {
   const { command, args, onProgress, signal } = question;
   signal?.throwIfAborted();

@@ -143,6 +143,8 @@ export const CONTROL_MESSAGE_MAX_BYTES = 16 * MiB;
 export const CONTROL_TIMEOUT_MS = 30_000;
 /** How often a mount tells a command how far its work is. */
 export const CONTROL_PROGRESS_INTERVAL_MS = 100;
+/** How long `doctor` waits for a mount to answer. */
+export const MOUNT_ANSWER_WAIT_MS = 5_000;
 /** A log file that is larger than this when a mount starts makes room for a new one. */
 export const LOG_FILE_MAX_BYTES = 16 * MiB;
 /** Problems that a mount remembers for `status`; the log has them all. */

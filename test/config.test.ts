@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { inspect } from 'node:util';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { Config } from '../src/config.ts';
+import { Config, plainHttpWarning } from '../src/config.ts';
 import { UserError } from '../src/errors.ts';
 
 const SECRET = 'TopSecretValue123';
@@ -282,4 +282,27 @@ describe('secrets', () => {
     writeFile('{');
     expect(() => before.readCredentials('b')).toThrow(UserError);
   });
+});
+
+test('plain http is warned about, unless it stays within this computer', () => {
+  const warningFor = (endpoint: string): string | undefined =>
+    plainHttpWarning(
+      new Config({
+        env: {
+          DTOOL_ECS_ENDPOINT_b: endpoint,
+          DTOOL_ECS_ACCESS_KEY_ID_b: 'a',
+          DTOOL_ECS_SECRET_ACCESS_KEY_b: 's',
+        },
+        home: '/nonexistent',
+      }).bucketConfig('b'),
+    );
+  for (const endpoint of ['http://ecs.example.org', 'http://10.0.0.1:9020', 'http://localhost.example.org'])
+    expect(warningFor(endpoint), endpoint).toContain('plain http');
+  for (const endpoint of [
+    'https://ecs.example.org',
+    'http://localhost:9020',
+    'http://127.0.0.9',
+    'http://[::1]:1',
+  ])
+    expect(warningFor(endpoint), endpoint).toBeUndefined();
 });

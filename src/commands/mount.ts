@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { constants, accessSync, mkdirSync, openSync, renameSync, statSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
 import { z } from 'zod';
-import { Config } from '../config.ts';
+import { Config, plainHttpWarning } from '../config.ts';
 import { serveControl } from '../control.ts';
 import { UserError, messageOf } from '../errors.ts';
 import { canonicalMountpoint, isOpenDevice } from '../fuse/mountpoint.ts';
@@ -13,7 +13,7 @@ import { LOG_FILE_MAX_BYTES } from '../limits.ts';
 import { type LogLevel, createLogger } from '../log.ts';
 import { type RunningMount, startMount } from '../mount.ts';
 import { stateDirectory } from '../state-directory.ts';
-import { print } from './terminal.ts';
+import { print, printError } from './terminal.ts';
 
 export interface MountCommandOptions {
   readonly all: boolean;
@@ -35,7 +35,7 @@ export interface MountCommandOptions {
 
 /** What a mount in the background tells the command that started it, once. */
 const VERDICT = z.discriminatedUnion('ready', [
-  z.object({ ready: z.literal(true) }),
+  z.object({ ready: z.literal(true), warnings: z.array(z.string()) }),
   z.object({ ready: z.literal(false), message: z.string(), advice: z.string().optional() }),
 ]);
 type Verdict = z.infer<typeof VERDICT>;
@@ -73,10 +73,12 @@ async function runMount(
   options: MountCommandOptions,
 ): Promise<void> {
   const log = createLogger(options.logLevel, options.logFile);
+  const warnings: string[] = [];
   let mount: RunningMount;
   try {
     const config = new Config();
-    for (const warning of config.warnings) log.warn(warning);
+    warnings.push(...warningsOf(config, options.all ? allBuckets(config) : buckets));
+    for (const warning of warnings) log.warn(warning);
     mount = await startMount(
       config,
       {
@@ -130,12 +132,27 @@ async function runMount(
       return mount.staged.discard(bucket, folder);
     },
   });
-  if (process.send) tellParent({ ready: true });
+  if (process.send) tellParent({ ready: true, warnings });
   else print(`${mountpoint} is mounted; Ctrl-C unmounts it.`);
   // The current directory of a process in the background would keep a file system busy.
   process.chdir('/');
   await mount.closed;
   await control.close();
+}
+
+/** What the user should know though it stops nothing. */
+function warningsOf(config: Config, buckets: readonly string[]): readonly string[] {
+  return [
+    ...config.warnings,
+    ...buckets.flatMap((bucket) => {
+      try {
+        return plainHttpWarning(config.bucketConfig(bucket)) ?? [];
+      } catch {
+        // Whoever mounts it says what is wrong with it.
+        return [];
+      }
+    }),
+  ];
 }
 
 function tellParent(verdict: Verdict): void {
@@ -164,6 +181,7 @@ async function startInBackground(mountpoint: string, logFile: string): Promise<v
   });
   if (!verdict.ready) throw new UserError(verdict.message, verdict.advice);
   child.unref();
+  for (const warning of verdict.warnings) printError(warning);
   print(`${mountpoint} is mounted (pid ${child.pid}, log ${logFile}).`);
   print(`"dtool-ecs-mount umount ${mountpoint}" unmounts it.`);
 }

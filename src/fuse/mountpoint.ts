@@ -69,7 +69,8 @@ async function clearDeadMount(mountpoint: string): Promise<void> {
   await unmount(mountpoint);
 }
 
-async function isDead(mountpoint: string): Promise<boolean> {
+/** Whether the process of a mount is gone. Waits as long as a mount that lives does not answer. */
+export async function isDead(mountpoint: string): Promise<boolean> {
   try {
     await stat(mountpoint);
     return false;

@@ -1,0 +1,56 @@
+import { systemClock } from '../../clock.ts';
+import { deadSockets } from '../../control.ts';
+import { messageOf } from '../../errors.ts';
+import { readJournals } from '../../freeze/journal.ts';
+import { FS_TYPE, readMountTable } from '../../fuse/mount-table.ts';
+import { isDead } from '../../fuse/mountpoint.ts';
+import { MOUNT_ANSWER_WAIT_MS } from '../../limits.ts';
+import { journalDirectory } from '../../state-directory.ts';
+import { runningMounts } from '../running-mounts.ts';
+import { type Check, findingsOf } from './finding.ts';
+
+const { ok, warn, fail } = findingsOf('left behind');
+
+/** What earlier mounts and freezes have left on this computer. */
+export async function* checkLeftBehind(): Check {
+  let clean = true;
+  const ours = (await readMountTable()).filter(({ type }) => type === FS_TYPE);
+  for (const { mountpoint } of ours) {
+    const state = await Promise.race([
+      isDead(mountpoint).then((dead) => (dead ? 'dead' : 'alive')),
+      systemClock.sleep(MOUNT_ANSWER_WAIT_MS).then(() => 'silent'),
+    ]);
+    if (state === 'alive') continue;
+    clean = false;
+    yield fail(
+      state === 'dead'
+        ? `the process of the mount at ${mountpoint} has died`
+        : `the mount at ${mountpoint} does not answer within ${MOUNT_ANSWER_WAIT_MS / 1000} s`,
+      `"dtool-ecs-mount umount ${mountpoint}" clears it.`,
+    );
+  }
+  const dead = await deadSockets();
+  // Asking the mounts removes them.
+  const mounts = await runningMounts();
+  if (dead.length > 0) {
+    clean = false;
+    yield warn(`sockets of mounts that died, removed now: ${dead.join(', ')}`);
+  }
+  const unreadable: string[] = [];
+  const told = new Set(mounts.flatMap(({ unfinished, staging }) => [...unfinished, ...staging].map(uuidOf)));
+  const journals = await readJournals(journalDirectory(), (error) => unreadable.push(messageOf(error)));
+  for (const reason of unreadable) yield warn(reason, 'Remove it if that freeze is of no use any more.');
+  for (const { state, uuid, bucket, directory, reason = 'it was interrupted' } of journals) {
+    if (state === 'frozen' || uuid === undefined || told.has(uuid)) continue;
+    clean = false;
+    yield warn(
+      `a freeze of ${directory} into ${bucket} was not finished: ${reason}`,
+      `"dtool-ecs-mount freeze" on the directory goes on with it, "dtool-ecs-mount discard ${uuid}" removes what it left.`,
+    );
+  }
+  if (clean && unreadable.length === 0) yield ok(`nothing but ${mounts.length} running mounts`);
+}
+
+function uuidOf(known: object): string | undefined {
+  return 'uuid' in known && typeof known.uuid === 'string' ? known.uuid : undefined;
+}
