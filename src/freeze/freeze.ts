@@ -127,7 +127,9 @@ async function run(options: FreezeOptions, directory: string, journal: FreezeJou
     resumed: choice.registered !== undefined,
   };
   if (choice.done) {
-    if (!dryRun && entry && entry.state !== 'frozen') await journal.write({ ...entry, state: 'frozen' });
+    const { keep = entry?.keep } = options;
+    if (!dryRun && entry && (entry.state !== 'frozen' || entry.keep !== keep))
+      await journal.write({ ...entry, state: 'frozen', keep });
     return { ...result, outcome: 'already-frozen', uploadedItems: 0 };
   }
   if (dryRun) return { ...result, outcome: 'dry-run', uploadedItems: undefined };

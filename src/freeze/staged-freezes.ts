@@ -127,7 +127,7 @@ export class StagedFreezes {
     } catch (error) {
       warn(error);
     }
-    const isOver = entry?.state === 'committing' || (entry?.state === 'frozen' && entry.keep !== true);
+    const isOver = (entry?.state === 'committing' || entry?.state === 'frozen') && entry.keep !== true;
     if (!isOver || this.#stopped || this.#runs.has(folder.path)) return { done: Promise.resolve() };
     try {
       await folder.seal();

@@ -229,6 +229,49 @@ test('a process that ends between the commit and the end: the next one cleans up
   }
 });
 
+test('one that was to be kept, and whose process ended at the commit, is kept', async () => {
+  const memory = new MemoryObjectStore();
+  const folder = await staged();
+  const dying = decorate(memory, async ({ operation, key }, run) => {
+    const result = await run();
+    const isCommit =
+      operation === 'put' &&
+      key.endsWith('/dtool') &&
+      memory.keys.some((name) => name.endsWith('/manifest.json'));
+    if (isCommit) await new Promise(() => {});
+    return result;
+  });
+  void freezesOf(dying, folder).freeze(folder, { keepStaging: true });
+  await committed(memory);
+  await removeLocks(folder);
+  const again = new FakeFolder(folder.path);
+  const next = freezesOf(memory, again);
+  await (await next.recover(again)).done;
+  expect(again.calls).toEqual([]);
+  expect(await next.state(again)).toMatchObject({ state: 'failed', reason: 'it was interrupted' });
+  expect(await next.freeze(again, { keepStaging: true })).toMatchObject({ outcome: 'already-frozen' });
+  expect(await next.state(again)).toMatchObject({ state: 'frozen' });
+  await (await freezesOf(memory, again).recover(again)).done;
+  expect(existsSync(folder.path)).toBe(true);
+});
+
+test('whether it is kept is for the last freeze to say', async () => {
+  const memory = new MemoryObjectStore();
+  const folder = await staged();
+  folder.remove = async () => {
+    throw new Error('the disk is read-only');
+  };
+  await expect(freezesOf(memory, folder).freeze(folder)).rejects.toThrow('read-only');
+  expect(folder.sealed).toBe(false);
+  expect(await freezesOf(memory, folder).state(folder)).toMatchObject({ state: 'frozen' });
+  const again = new FakeFolder(folder.path);
+  expect(await freezesOf(memory, again).freeze(again, { keepStaging: true })).toMatchObject({
+    outcome: 'already-frozen',
+  });
+  await (await freezesOf(memory, again).recover(again)).done;
+  expect(existsSync(folder.path)).toBe(true);
+});
+
 /** Resolves when the dataset in the store is frozen. */
 async function committed(memory: MemoryObjectStore): Promise<void> {
   for (;;) {
