@@ -2,13 +2,16 @@ import { systemClock } from '../../src/clock.ts';
 import { startSession } from '../../src/fuse/session.ts';
 import { TRANSPORT_NAMES } from '../../src/fuse/transport/transport.ts';
 import { transportNamed } from '../../src/fuse/transport/transports.ts';
-import type { Node } from '../../src/fuse/tree/node.ts';
+import type { DirectoryNode, Node, Tree } from '../../src/fuse/tree/node.ts';
 import { silentLogger } from '../../src/log.ts';
+import { LeanDirectory } from './lean-directory.ts';
+import { mountPlain } from './plain-fuse-native.ts';
 import { MemoryDirectory, MemoryFile, memoryTree } from '../../test/support/memory-tree.ts';
 
 /**
- * Mounts a file system in memory, so that nothing is measured but the transport:
- * `memory-daemon.js TRANSPORT MOUNTPOINT`. Says `ready` on standard output, and ends when it is unmounted.
+ * Mounts a file system in memory, so that nothing is measured but the transport: `memory-daemon.js TRANSPORT MOUNTPOINT`,
+ * where `plain` is fuse-native as the package is. Says `ready` on standard output, and ends when it is unmounted, by
+ * SIGTERM among others.
  */
 
 const MiB = 1024 * 1024;
@@ -17,7 +20,7 @@ const LOOKUP_DELAY_MS = 50;
 
 const [wanted, mountpoint = ''] = process.argv.slice(2);
 const transport = TRANSPORT_NAMES.find((known) => known === wanted);
-if (!transport) throw new Error(`no transport ${wanted}`);
+if (!transport && wanted !== 'plain') throw new Error(`no transport ${wanted}`);
 const tree = memoryTree(OWNER);
 
 for (const name of ['big-0', 'big-1', 'big-2', 'big-3']) {
@@ -46,15 +49,30 @@ class SlowDirectory extends MemoryDirectory {
 const slow = tree.root.add('slow', new SlowDirectory(0o755, OWNER));
 for (let index = 0; index < 1_000; index += 1) slow.add(`file-${index}`, new MemoryFile(0o644, OWNER));
 
-const session = await startSession(mountpoint, tree, transportNamed(transport), {
-  source: 'bench',
-  allowOther: false,
-  allowNonEmpty: false,
-  readOnly: false,
-  refreshSeconds: 60,
-  log: silentLogger,
+/** The same with a directory of a million files, which can't be written. */
+const million = new LeanDirectory(1_000_000);
+const root: DirectoryNode = {
+  kind: 'directory',
+  lifetime: 'forever',
+  attributes: () => tree.root.attributes(),
+  lookup: async (name) => (name === '1M' ? million : tree.root.lookup(name)),
+  list: async () => tree.root.list(),
+};
+
+const mounted = await mountTree({ ...tree, root });
+process.on('SIGTERM', () => {
+  void mounted.unmount().then(() => process.exit(0));
 });
-process.on('SIGTERM', () => void session.unmount());
 process.stdout.write('ready\n');
-await session.closed;
-process.exit(0);
+
+async function mountTree(served: Tree): Promise<{ readonly unmount: () => Promise<void> }> {
+  if (!transport) return mountPlain(mountpoint, served);
+  return startSession(mountpoint, served, transportNamed(transport), {
+    source: 'bench',
+    allowOther: false,
+    allowNonEmpty: false,
+    readOnly: false,
+    refreshSeconds: 60,
+    log: silentLogger,
+  });
+}

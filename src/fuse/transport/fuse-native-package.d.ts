@@ -78,7 +78,11 @@ declare module 'fuse-native' {
   }
 
   export default class Fuse {
-    constructor(mountpoint: string, handlers: Handlers, options: Options);
+    constructor(
+      mountpoint: string,
+      handlers: { [K in keyof Handlers]?: Handlers[K] | undefined },
+      options: Partial<Options>,
+    );
     mount(callback: (error: Error | null) => void): void;
   }
 }
