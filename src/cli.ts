@@ -34,6 +34,7 @@ program
   .option('--all', 'every bucket that has an endpoint in the configuration', false)
   .option('-f, --foreground', 'stay in the foreground; Ctrl-C unmounts', false)
   .option('--allow-other', 'let other users in, as file modes permit', false)
+  .option('--auto-unmount', 'take the mount away even if its process is killed', false)
   .option('--allow-non-empty', 'mount over a directory that has something in it', false)
   .option('--read-only', 'mount read-only, without a staging area', false)
   .option('--staging-dir <path>', 'where staged files are (default: below ~/.local/state)')

@@ -44,6 +44,8 @@ export interface MountOptions {
   readonly ownership: Ownership;
   readonly allowOther: boolean;
   readonly allowNonEmpty: boolean;
+  /** Whether the mount goes when the process dies, however it does. */
+  readonly autoUnmount: boolean;
   /** Without a staging area. */
   readonly readOnly: boolean;
   /** Absolute path of the directory of all staging areas. */
@@ -195,6 +197,7 @@ export async function startMount(config: Config, options: MountOptions, log: Log
       source: [...roots.keys()].join('+'),
       allowOther: options.allowOther,
       allowNonEmpty: options.allowNonEmpty,
+      autoUnmount: options.autoUnmount,
       readOnly: options.readOnly,
       refreshSeconds: options.refreshSeconds,
       log,

@@ -20,6 +20,7 @@ export interface MountCommandOptions {
   readonly foreground: boolean;
   readonly allowOther: boolean;
   readonly allowNonEmpty: boolean;
+  readonly autoUnmount: boolean;
   readonly readOnly: boolean;
   readonly stagingDir?: string;
   readonly uid?: number;
@@ -93,6 +94,7 @@ async function runMount(
         },
         allowOther: options.allowOther,
         allowNonEmpty: options.allowNonEmpty,
+        autoUnmount: options.autoUnmount,
         readOnly: options.readOnly,
         stagingDirectory: resolve(options.stagingDir ?? join(stateDirectory(), 'staging')),
         refreshSeconds: options.refresh,

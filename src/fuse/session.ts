@@ -2,6 +2,7 @@ import { constants } from 'node:fs';
 import { access } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 import { UserError } from '../errors.ts';
+import { type AutoUnmount, startAutoUnmount } from './auto-unmount.ts';
 import { isOpenDevice, prepareMountpoint, systemCodeOf } from './mountpoint.ts';
 import { Operations } from './operations.ts';
 import type { MountedTransport, Transport, TransportOptions } from './transport/transport.ts';
@@ -17,6 +18,11 @@ export interface Session {
   unmount(): Promise<void>;
 }
 
+export interface SessionOptions extends TransportOptions {
+  /** Whether the mount is to go when this process dies, however it does; default: it stays, and answers nothing. */
+  readonly autoUnmount?: boolean;
+}
+
 /**
  * Mounts a tree.
  *
@@ -27,7 +33,7 @@ export async function startSession(
   mountpoint: string,
   tree: Tree,
   transport: Transport,
-  options: TransportOptions,
+  options: SessionOptions,
 ): Promise<Session> {
   if (!isOpenDevice(mountpoint)) {
     await prepareMountpoint(mountpoint, options.allowNonEmpty);
@@ -37,13 +43,28 @@ export async function startSession(
   const operations = new Operations(tree);
   const mounted: MountedTransport = await transport.mount(mountpoint, operations, options);
   if (mounted.invalidation) tree.invalidations?.connect(mounted.invalidation);
+  const guard = options.autoUnmount === true ? await guarded(mountpoint, mounted) : undefined;
+  const ended = async (): Promise<void> => {
+    await mounted.closed;
+    guard?.stop();
+    operations.releaseAll();
+  };
   return {
     get openHandles() {
       return operations.openHandles;
     },
-    closed: mounted.closed.then(() => operations.releaseAll()),
+    closed: ended(),
     unmount: async () => mounted.unmount(),
   };
+}
+
+async function guarded(mountpoint: string, mounted: MountedTransport): Promise<AutoUnmount> {
+  try {
+    return await startAutoUnmount(mountpoint);
+  } catch (error) {
+    await mounted.unmount();
+    throw error;
+  }
 }
 
 /** What keeps this system from mounting anything, and the remedy; undefined when nothing speaks against it. */

@@ -1,10 +1,11 @@
 import { once } from 'node:events';
-import { mkdir, mkdtemp, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, open, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { datasetObjects } from '../../src/demo/dataset-objects.ts';
 import { type S3Server, startS3Server } from '../../src/demo/s3/server.ts';
+import { TRANSPORT_NAMES } from '../../src/fuse/transport/transport.ts';
 import { isProcessAlive } from '../../src/process-alive.ts';
 import { datasetOf, uuidOf } from '../support/datasets.ts';
 import { CLI, type Mounted, User, mount, mountObstacle } from '../support/mounted.ts';
@@ -74,6 +75,27 @@ describe.skipIf(mountObstacle !== undefined)('the life of a mount', () => {
     expect(await mounted.user.run('umount', mounted.path)).toMatchObject({ exitCode: 0 });
     expect(await isMounted(mounted.path)).toBe(false);
   });
+
+  test.each(TRANSPORT_NAMES)(
+    'with --auto-unmount no mount is left when it is killed (%s)',
+    async (transport) => {
+      const options = ['--auto-unmount', '--transport', transport];
+      const killed = await mount(bucket.env, [bucket.bucket], ...options);
+      const file = await open(`${killed.path}/dataset/data/file.txt`);
+      process.kill(killed.pid, 'SIGKILL');
+      await expect.poll(async () => isMounted(killed.path), { timeout: 20_000 }).toBe(false);
+      // A file that was not flushed says so.
+      await file.close().catch(() => {});
+      await killed.close();
+
+      const ended = await mount(bucket.env, [bucket.bucket], ...options);
+      const guards = async (): Promise<string> =>
+        (await ended.user.exec('pgrep', '-f', `auto-unmount .*${ended.path}`)).stdout;
+      expect(await guards()).not.toBe('');
+      await ended.close();
+      await expect.poll(guards, { timeout: 20_000 }).toBe('');
+    },
+  );
 
   test('a second mount at the same place is refused and the first one lives on', async () => {
     mounted = await mount(bucket.env, [bucket.bucket]);

@@ -4,6 +4,7 @@
  */
 import { readdirSync } from 'node:fs';
 import { messageOf, UserError } from '../../src/errors.ts';
+import { startAutoUnmount } from '../../src/fuse/auto-unmount.ts';
 import { Operations } from '../../src/fuse/operations.ts';
 import { KernelTransport, type MountedKernel } from '../../src/fuse/transport/kernel/kernel-transport.ts';
 import type { ReceiveMode } from '../../src/fuse/transport/kernel/receive/receiver.ts';
@@ -17,6 +18,7 @@ export interface FixtureMountOptions {
   readonly allowOther?: boolean;
   readonly readOnly?: boolean;
   readonly refreshSeconds?: number;
+  readonly autoUnmount?: boolean;
 }
 
 /** What the parent may ask. `cycle` unmounts and mounts again so many times. */
@@ -70,10 +72,12 @@ async function mountOnce(): Promise<MountedKernel> {
 
 async function serve(): Promise<void> {
   let mount = await mountOnce();
+  const guard = options.autoUnmount === true ? await startAutoUnmount(options.mountpoint) : undefined;
   let cycling = false;
   const watch = async () => {
     await mount.closed;
     if (cycling) return;
+    guard?.stop();
     tell({ tell: 'closed' });
     process.disconnect();
   };

@@ -1,4 +1,6 @@
-import { chown, stat } from 'node:fs/promises';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { chown, readFile, stat } from 'node:fs/promises';
 import { afterAll, afterEach, describe, expect, test } from 'vitest';
 import { HELLO } from '../../../support/fixture-tree.ts';
 import { mountObstacle, run, TestMounts } from '../../../support/test-mounts.ts';
@@ -81,6 +83,21 @@ describe.skipIf(obstacle !== '')(`a user's mount${obstacle}`, () => {
     const seen = await run('nsenter', ['-t', String(daemon.pid), '-m', 'cat', `${mountpoint}/hello.txt`]);
     expect(seen.stdout).toBe(HELLO);
     expect(await daemon.stop()).toEqual({ code: 0, closed: true });
+  });
+
+  test('with --auto-unmount is gone when its process was killed', async () => {
+    const mountpoint = await directoryOfNobody();
+    const { daemon } = await mounts.mount({ mountpoint, autoUnmount: true }, { wrapper: wrapper() });
+    // In the same namespace, and there when the process is not.
+    const watcher = spawn('nsenter', ['-t', String(daemon.pid), '-m', 'cat'], {
+      stdio: ['pipe', 'ignore', 'inherit'],
+    });
+    const table = async (): Promise<string> => readFile(`/proc/${watcher.pid}/mountinfo`, 'utf8');
+    await expect.poll(table, { timeout: 20_000 }).toContain(mountpoint);
+    daemon.kill('SIGKILL');
+    await expect.poll(table, { timeout: 20_000 }).not.toContain(mountpoint);
+    watcher.stdin.end();
+    await once(watcher, 'exit');
   });
 
   test.each([
