@@ -1,5 +1,5 @@
 import { constants } from 'node:fs';
-import { access, readdir, realpath, stat } from 'node:fs/promises';
+import { access, readdir, realpath, statfs } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { UserError } from '../errors.ts';
 import { FS_TYPE, findMount } from './mount-table.ts';
@@ -72,7 +72,8 @@ async function clearDeadMount(mountpoint: string): Promise<void> {
 /** Whether the process of a mount is gone. Waits as long as a mount that lives does not answer. */
 export async function isDead(mountpoint: string): Promise<boolean> {
   try {
-    await stat(mountpoint);
+    // Not stat: the kernel answers that from its cache, of the dead as well.
+    await statfs(mountpoint);
     return false;
   } catch (error) {
     // Which of the two depends on whether the kernel was just waiting for an answer when the process ended.

@@ -59,6 +59,8 @@ describe.skipIf(mountObstacle !== undefined)('the life of a mount', () => {
 
   test('killed, it leaves a dead mount: the next mount clears it, and so does umount', async () => {
     mounted = await mount(bucket.env, [bucket.bucket]);
+    // The kernel knows the root from now on, and will go on to when nobody serves it.
+    await mounted.sh('stat .');
     process.kill(mounted.pid, 'SIGKILL');
     await expect.poll(async () => isProcessAlive(mounted?.pid ?? 0), { timeout: 10_000 }).toBe(false);
     const dead = await mounted.user.exec('ls', mounted.path);
