@@ -10,7 +10,7 @@ import { Secret } from './secret.ts';
 export interface ConfigSources {
   /** Environment variables; looked up when asked for, so that a live `process.env` may be given. */
   readonly env: Readonly<Record<string, string | undefined>>;
-  /** The user's home: dtool's file is `.config/dtool/dtool.json` in it, and its cache `.cache/dtool`. */
+  /** The user's home: dtool's file is `.config/dtool/dtool.json` in it. */
   readonly home: string;
 }
 
@@ -71,9 +71,10 @@ export class Config {
     Object.freeze(this);
   }
 
-  /** dtool's cache directory as an absolute path; default `.cache/dtool` in the home. */
-  get cacheDirectory(): string {
-    return resolve(this.#find('DTOOL_CACHE_DIRECTORY') || join(this.#sources.home, '.cache', 'dtool'));
+  /** dtool's cache directory as an absolute path where one is configured. */
+  get cacheDirectory(): string | undefined {
+    const path = this.#find('DTOOL_CACHE_DIRECTORY');
+    return path ? resolve(path) : undefined;
   }
 
   /** Undefined when missing or empty, like the next two. */

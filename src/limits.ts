@@ -55,6 +55,10 @@ export const MANIFEST_SMALL_BYTES = 128 * KiB;
 export const MANIFEST_THREADS_MAX = 2;
 /** What the items of all datasets of a mount may take, about 100 bytes each; those used last go on being kept. */
 export const MANIFESTS_MEMORY_MAX_BYTES = 256 * MiB;
+/** Frozen datasets of a bucket whose admin metadata is asked for again at a refresh, the next ones at the next. */
+export const RECHECKS_MAX = 256;
+/** What is known of buckets (lists of datasets, manifests) may take this much on disk, over all mounts. */
+export const METADATA_CACHE_MAX_BYTES = 1 * GiB;
 /** Datasets of a bucket, or items of a proto dataset, that are being read at once. */
 export const LISTING_READS_MAX = 256;
 /** README, tags, annotations and overlays of one dataset; more are not listed. */

@@ -3,10 +3,13 @@ import type { Content } from './cache/block-key.ts';
 import { fillFromFiles } from './cache/fill-from-files.ts';
 import { itemContent } from './cache/item-content.ts';
 import { systemClock } from './clock.ts';
-import type { Config } from './config.ts';
+import { KnownBucket } from './cache/known-bucket.ts';
+import { MetadataCache } from './cache/metadata-cache.ts';
+import type { BucketConfig, Config } from './config.ts';
 import { type BucketStore, openBucketStore } from './ecs/bucket-store.ts';
 import { itemKey, REGISTRATION_PREFIX } from './ecs/dtool/keys.ts';
 import { type QueueDepth, RequestLimiter } from './ecs/limiting-object-store.ts';
+import { StoreError, type StoreErrorReason } from './ecs/object-store.ts';
 import { type StoreCounts, StoreCounters } from './ecs/store-counters.ts';
 import { FsError, UserError, messageOf } from './errors.ts';
 import { ThreadedFileHasher } from './freeze/file-hasher.ts';
@@ -28,7 +31,7 @@ import { Problems, type ReportedProblem } from './fuse/tree/problems.ts';
 import { STAGING } from './fuse/tree/dataset-names.ts';
 import type { StagedFolder } from './fuse/tree/staging-folder.ts';
 import { StagingRoot } from './fuse/tree/staging-root.ts';
-import { MANIFESTS_MEMORY_MAX_BYTES } from './limits.ts';
+import { MANIFESTS_MEMORY_MAX_BYTES, METADATA_CACHE_MAX_BYTES } from './limits.ts';
 import type { Logger } from './log.ts';
 import { journalDirectory } from './state-directory.ts';
 import { VERSION } from './version.ts';
@@ -52,6 +55,8 @@ export interface MountOptions {
   readonly stagingDirectory: string;
   readonly refreshSeconds: number;
   readonly cacheMemoryBytes: number;
+  /** Where it is kept what is known of buckets; undefined: nowhere. */
+  readonly metadataDirectory: string | undefined;
 }
 
 /** What `status` tells of a mount; plain data that survives JSON. */
@@ -85,6 +90,8 @@ export interface BucketStatus {
 export interface RunningMount {
   /** Resolves when the mount is gone, whoever ended it, and everything is closed. */
   readonly closed: Promise<void>;
+  /** What the user should know though it is mounted, a sentence each. */
+  readonly warnings: readonly string[];
   /** What can be asked of the staging area. */
   readonly staged: StagedBuckets;
   status(): Promise<MountStatus>;
@@ -107,7 +114,25 @@ export async function startMount(config: Config, options: MountOptions, log: Log
   const counters = new StoreCounters();
   const cache = new BlockCache(options.cacheMemoryBytes);
   const problems = new Problems(log);
-  const stores = await openStores(options.buckets, { config, clock, log, limiter, counters }, problems);
+  const { metadataDirectory } = options;
+  const metadata = metadataDirectory
+    ? new MetadataCache(metadataDirectory, METADATA_CACHE_MAX_BYTES, log)
+    : undefined;
+  const knownOf = ({ bucket, endpoint }: BucketConfig): KnownBucket | undefined =>
+    metadata && new KnownBucket(metadata, endpoint, bucket);
+  const warnings: string[] = [];
+  const stores = await openStores(
+    options.buckets,
+    { config, clock, log, limiter, counters },
+    {
+      problems,
+      isKnown: async (bucket) => (await knownOf(bucket)?.registry()) !== undefined,
+      onAway: (warning) => {
+        log.warn(warning);
+        warnings.push(warning);
+      },
+    },
+  );
 
   const invalidations = new InvalidationRelay();
   const environment = {
@@ -141,16 +166,17 @@ export async function startMount(config: Config, options: MountOptions, log: Log
         onSettled: (path) => hasher.prepare(path),
       });
   const roots = new Map(
-    stores.map(({ store, config: { bucket, prefix } }) => [
-      bucket,
-      new BucketRoot(new BucketContext(store, environment), {
+    stores.map(({ store, config: bucketConfig }) => [
+      bucketConfig.bucket,
+      new BucketRoot(new BucketContext(store, environment, knownOf(bucketConfig)), {
         isMountRoot: !options.bucketDirectories,
         time,
-        likelyPrefix: prefix,
-        ...(!options.readOnly && { staging: stagings.get(bucket)?.root ?? 'taken' }),
+        likelyPrefix: bucketConfig.prefix,
+        ...(!options.readOnly && { staging: stagings.get(bucketConfig.bucket)?.root ?? 'taken' }),
       }),
     ]),
   );
+  await Promise.all(Array.from(roots.values(), async (root) => root.restore()));
   const user = freezeUserOf(config);
   const journals = journalDirectory();
   const staged = new StagedBuckets(
@@ -187,6 +213,7 @@ export async function startMount(config: Config, options: MountOptions, log: Log
     await hasher.close();
     ending.abort();
     for (const store of stores) store.close();
+    await metadata?.close();
     await Promise.all(Array.from(stagings.values(), async ({ area }) => area.close()));
   };
 
@@ -215,6 +242,7 @@ export async function startMount(config: Config, options: MountOptions, log: Log
 
   return {
     closed: ended(),
+    warnings,
     staged,
     status: async () => ({
       mountpoint: options.mountpoint,
@@ -311,11 +339,25 @@ function* contentsOf(
   }
 }
 
-/** Opens the buckets; of several, those that can't be used are reported and left out. */
+interface Opening {
+  readonly problems: Problems;
+  /** Whether an earlier mount has kept what a bucket held. */
+  readonly isKnown: (bucket: BucketConfig) => Promise<boolean>;
+  /** Hears of buckets that are mounted though their store is away. */
+  readonly onAway: (warning: string) => void;
+}
+
+/** What says that a store is away, and nothing of the bucket or the credentials. */
+const AWAY: ReadonlySet<StoreErrorReason> = new Set(['unreachable', 'timeout', 'server-error', 'throttled']);
+
+/**
+ * Opens the buckets; of several, those that can't be used are reported and left out. One that is known goes on without
+ * its store.
+ */
 async function openStores(
   buckets: readonly string[],
   environment: Parameters<typeof openBucketStore>[1],
-  problems: Problems,
+  { problems, isKnown, onAway }: Opening,
 ): Promise<readonly BucketStore[]> {
   const opened = await Promise.allSettled(
     buckets.map(async (bucket) => {
@@ -324,6 +366,12 @@ async function openStores(
         await store.check(REGISTRATION_PREFIX);
         return store;
       } catch (error) {
+        const cause = error instanceof UserError ? error.cause : undefined;
+        const isAway = cause instanceof StoreError && AWAY.has(cause.reason);
+        if (isAway && (await isKnown(store.config))) {
+          onAway(`${messageOf(error)}; what is known of it is shown`);
+          return store;
+        }
         store.close();
         throw error;
       }

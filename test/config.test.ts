@@ -62,7 +62,7 @@ describe('precedence', () => {
   });
 
   test('the other settings', () => {
-    expect(config().cacheDirectory).toBe(join(home, '.cache/dtool'));
+    expect(config().cacheDirectory).toBeUndefined();
     expect(config().userFullName).toBeUndefined();
     writeFile({
       DTOOL_CACHE_DIRECTORY: '/c/file',

@@ -12,7 +12,7 @@ import { transportNamed } from '../fuse/transport/transports.ts';
 import { LOG_FILE_MAX_BYTES } from '../limits.ts';
 import { type LogLevel, createLogger } from '../log.ts';
 import { type RunningMount, startMount } from '../mount.ts';
-import { stateDirectory } from '../state-directory.ts';
+import { defaultCacheDirectory, stateDirectory } from '../state-directory.ts';
 import { print, printError } from './terminal.ts';
 
 export interface MountCommandOptions {
@@ -99,6 +99,7 @@ async function runMount(
         stagingDirectory: resolve(options.stagingDir ?? join(stateDirectory(), 'staging')),
         refreshSeconds: options.refresh,
         cacheMemoryBytes: options.cacheMemory,
+        metadataDirectory: join(defaultCacheDirectory(config.cacheDirectory), 'metadata-1'),
       },
       log,
     );
@@ -134,7 +135,7 @@ async function runMount(
       return mount.staged.discard(bucket, folder);
     },
   });
-  if (process.send) tellParent({ ready: true, warnings });
+  if (process.send) tellParent({ ready: true, warnings: [...warnings, ...mount.warnings] });
   else print(`${mountpoint} is mounted; Ctrl-C unmounts it.`);
   // The current directory of a process in the background would keep a file system busy.
   process.chdir('/');

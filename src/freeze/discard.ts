@@ -91,7 +91,8 @@ async function assertNotFrozen(
   signal: AbortSignal,
 ): Promise<void> {
   try {
-    const { type } = await readAdminMetadata(store, keyPrefix, signal);
+    const { admin } = await readAdminMetadata(store, keyPrefix, signal);
+    const { type } = admin;
     if (type === 'dataset') throw isFrozen(store, uuid);
   } catch (error) {
     const missing = error instanceof FormatError && error.cause instanceof StoreError;

@@ -38,7 +38,8 @@ export async function findDataset(
     throw error;
   }
   try {
-    return { prefix, admin: await readAdminMetadata(store, datasetKeyPrefix(prefix, uuid), signal) };
+    const { admin } = await readAdminMetadata(store, datasetKeyPrefix(prefix, uuid), signal);
+    return { prefix, admin };
   } catch (error) {
     const missing = error instanceof FormatError && error.cause instanceof StoreError;
     if (missing) return { prefix, admin: undefined };

@@ -110,7 +110,7 @@ export async function writeDataset(options: WriteOptions): Promise<void> {
     await writer.putGenerated(MANIFEST, () => renderManifest(DTOOLCORE_VERSION, manifestItems(plan, md5s)));
   const overlays = Array.from(source.overlays, ([name, body]) => [`${OVERLAYS}${name}.json`, body] as const);
   await forEachBounded(overlays, FREEZE_UPLOADS_MAX, ([path, body]) => writer.put(path, body), signal);
-  const now = await readAdminMetadata(store, keyPrefix, signal);
+  const { admin: now } = await readAdminMetadata(store, keyPrefix, signal);
   if (now.type === 'dataset') throw alreadyFrozen(store.bucket, uuid);
   await writer.putAdmin({ ...proto, type: 'dataset', frozenAt });
   await journal.write({ ...committing, state: 'frozen' });

@@ -35,6 +35,7 @@ export class User {
       HOME: home,
       XDG_RUNTIME_DIR: home,
       XDG_STATE_HOME: join(home, 'state'),
+      XDG_CACHE_HOME: join(home, 'cache'),
       ...env,
     };
   }

@@ -1,4 +1,5 @@
 import { BlockCache } from '../../src/cache/block-cache.ts';
+import type { KnownBucket } from '../../src/cache/known-bucket.ts';
 import { type DatasetSpec, datasetObjects } from '../../src/demo/dataset-objects.ts';
 import { BucketRoot } from '../../src/fuse/tree/bucket-root.ts';
 import { BucketContext } from '../../src/fuse/tree/context.ts';
@@ -20,12 +21,12 @@ export const TIME = { seconds: 1, nanoseconds: 0 };
 export const never = new AbortController().signal;
 
 /** The tree of one bucket in memory, with a clock that the test moves. */
-export function treeOf(store = new MemoryObjectStore(), likelyPrefix = '') {
+export function treeOf(store = new MemoryObjectStore(), likelyPrefix = '', known?: KnownBucket) {
   const clock = new ManualClock();
   const lifetime = new AbortController();
   const problems = new Problems(silentLogger);
   const invalidations = new InvalidationRelay();
-  const context = new BucketContext(store, {
+  const environment = {
     cache: new BlockCache(64 * MiB),
     manifests: new ManifestShelf(64 * MiB),
     ownership: OWNERSHIP,
@@ -34,7 +35,8 @@ export function treeOf(store = new MemoryObjectStore(), likelyPrefix = '') {
     lifetime: lifetime.signal,
     refreshMs: REFRESH_MS,
     invalidation: invalidations,
-  });
+  };
+  const context = new BucketContext(store, environment, known);
   const bucket = new BucketRoot(context, { isMountRoot: true, time: TIME, likelyPrefix });
   return { store, clock, lifetime, problems, context, bucket, invalidations, root: bucket.directory };
 }

@@ -161,7 +161,7 @@ async function* checkDatasets({ store, config }: BucketStore, fix: boolean): Che
       continue;
     }
     try {
-      if ((await readAdminMetadata(store, entry.keyPrefix)).type !== 'protodataset')
+      if ((await readAdminMetadata(store, entry.keyPrefix)).admin.type !== 'protodataset')
         throw new UserError('it has been frozen meanwhile');
       await healStuckFreeze(store, entry);
       yield ok(`${entry.admin.name} (${entry.uuid}) can be frozen by dtool again`);

@@ -19,9 +19,13 @@ export class LoadedManifest {
   readonly hashFunction: string | undefined;
   readonly items: ItemTable;
   readonly byteLength: number;
+  /** As it was read. */
+  readonly packed: StoredManifest;
   readonly #directories: DirectoryColumns;
 
-  constructor({ columns, directories, dtoolcoreVersion, hashFunction, etag }: StoredManifest) {
+  constructor(packed: StoredManifest) {
+    const { columns, directories, dtoolcoreVersion, hashFunction, etag } = packed;
+    this.packed = packed;
     this.version = etag;
     this.dtoolcoreVersion = dtoolcoreVersion;
     this.hashFunction = hashFunction;

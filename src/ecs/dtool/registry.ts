@@ -20,6 +20,8 @@ export interface DatasetEntry {
   readonly uuid: DatasetUuid;
   readonly keyPrefix: DatasetKeyPrefix;
   readonly admin: AdminMetadata;
+  /** ETag of the object that the admin metadata is from. */
+  readonly adminEtag: string;
   /** The registration key as it was read. */
   readonly registration: Registration;
 }
@@ -94,11 +96,12 @@ export async function readRegistry(store: ObjectStore, options: RegistryOptions 
     try {
       const prefix = unchanged ? before.registration.prefix : await bodies.read(listed, taskSignal);
       const keyPrefix = datasetKeyPrefix(prefix, uuid);
-      const admin = await readAdminMetadata(store, keyPrefix, taskSignal);
+      const { admin, etag: adminEtag } = await readAdminMetadata(store, keyPrefix, taskSignal);
       datasets.push({
         uuid,
         keyPrefix,
         admin,
+        adminEtag,
         registration: { etag: listed.etag, size: listed.size, prefix },
       });
     } catch (error) {
@@ -124,12 +127,12 @@ export async function readAdminMetadata(
   store: ObjectStore,
   keyPrefix: DatasetKeyPrefix,
   signal?: AbortSignal,
-): Promise<AdminMetadata> {
+): Promise<{ readonly admin: AdminMetadata; readonly etag: string }> {
   const key = keyPrefix + ADMIN_METADATA;
   const where = { bucket: store.bucket, key };
   try {
-    const { metadata, body } = await store.get(key, SMALL_OBJECT_MAX_BYTES, { signal });
-    return parseAdminMetadata(metadata, body, where);
+    const { metadata, body, etag } = await store.get(key, SMALL_OBJECT_MAX_BYTES, { signal });
+    return { admin: parseAdminMetadata(metadata, body, where), etag };
   } catch (cause) {
     if (!(cause instanceof StoreError) || cause.reason !== 'no-such-key') throw cause;
     const hint = /[\r\n]/.test(key) ? '; the line break in its key comes from the registration key' : '';

@@ -1,6 +1,7 @@
 import { type DatasetEntry, type Registry, readRegistry } from '../../ecs/dtool/registry.ts';
 import { MANIFEST, REGISTRATION_PREFIX } from '../../ecs/dtool/keys.ts';
 import { messageOf } from '../../errors.ts';
+import { RECHECKS_MAX } from '../../limits.ts';
 import { readOnlyAttributes } from './attributes.ts';
 import type { BucketContext, Reporter } from './context.ts';
 import { Dataset } from './dataset.ts';
@@ -52,6 +53,12 @@ export class BucketRoot {
   /** What the kernel may have been told of. */
   #shown: View | undefined;
   #symlinks: ReadonlyMap<string, Symlink> = new Map();
+  /** Datasets whose admin metadata is known to have changed. */
+  readonly #outdated = new Set<string>();
+  /** The last dataset, in the order of uuids, whose admin metadata was asked for again. */
+  #lastChecked = '';
+  /** Whether the listing is that of an earlier mount. */
+  #isRestored = false;
 
   constructor(context: BucketContext, options: BucketRootOptions) {
     this.#context = context;
@@ -96,7 +103,10 @@ export class BucketRoot {
 
   /** Looks at the bucket again now, and at all that can change in it when it is next asked for. */
   async refresh(): Promise<void> {
-    for (const dataset of this.#listing.latest?.datasets.values() ?? []) dataset.expire();
+    for (const dataset of this.#listing.latest?.datasets.values() ?? []) {
+      dataset.expire();
+      this.#outdated.add(dataset.entry.uuid);
+    }
     this.#listing.expire();
     await this.#listing.refresh();
   }
@@ -135,11 +145,15 @@ export class BucketRoot {
   }
 
   async #load(previous: Listing | undefined, signal: AbortSignal): Promise<Listing> {
+    const due = this.#dueForCheck(previous);
     const registry = await readRegistry(this.#context.store, {
       signal,
       likelyPrefix: this.#options.likelyPrefix,
       ...(previous ? { previous: previous.registry } : {}),
+      reuse: ({ uuid, admin: { type } }) => type === 'dataset' && !due.has(uuid),
     });
+    for (const uuid of due) this.#outdated.delete(uuid);
+    this.#keep(registry, previous?.registry);
     const datasets = new Map<string, Dataset>();
     for (const entry of registry.datasets) {
       const known = previous?.datasets.get(entry.uuid);
@@ -154,9 +168,58 @@ export class BucketRoot {
     return { registry, datasets };
   }
 
+  /**
+   * Shows what was there when an earlier mount last looked, until it is known what is there now.
+   *
+   * @returns whether anything is known
+   */
+  async restore(): Promise<boolean> {
+    const registry = await this.#context.known?.registry();
+    if (!registry) return false;
+    const datasets = new Map(registry.datasets.map((entry) => [entry.uuid, this.#makeDataset(entry)]));
+    this.#listing.seed({ registry, datasets });
+    this.#isRestored = true;
+    return true;
+  }
+
+  /**
+   * The frozen datasets whose admin metadata is asked for again at a refresh: those that are known to be outdated, and
+   * the next {@link RECHECKS_MAX} of all. What an earlier mount has kept counts as looked at at first.
+   */
+  #dueForCheck(previous: Listing | undefined): ReadonlySet<string> {
+    const due = new Set(this.#outdated);
+    if (this.#isRestored) {
+      this.#isRestored = false;
+      return due;
+    }
+    const uuids = previous?.registry.datasets.map(({ uuid }) => uuid) ?? [];
+    const start = uuids.findIndex((uuid) => uuid > this.#lastChecked);
+    const ordered = start < 0 ? uuids : [...uuids.slice(start), ...uuids.slice(0, start)];
+    for (const uuid of ordered.slice(0, RECHECKS_MAX)) {
+      due.add(uuid);
+      this.#lastChecked = uuid;
+    }
+    return due;
+  }
+
+  /** Writes the registry down where it is not as it was. */
+  #keep(registry: Registry, previous: Registry | undefined): void {
+    const { datasets } = registry;
+    const isSameList =
+      datasets.length === previous?.datasets.length &&
+      datasets.every((entry, index) => isUnchanged(entry, previous.datasets[index]));
+    if (!isSameList) void this.#context.known?.putRegistry(registry);
+  }
+
   #makeDataset(entry: DatasetEntry): Dataset {
-    return new Dataset(this.#context, entry, () => {
-      this.#view = undefined;
+    return new Dataset(this.#context, entry, {
+      onBrokenChange: () => {
+        this.#view = undefined;
+      },
+      onOutdated: () => {
+        this.#outdated.add(entry.uuid);
+        this.#listing.expire();
+      },
     });
   }
 
@@ -217,6 +280,10 @@ export class BucketRoot {
 
 function isFrozen({ entry }: Dataset): boolean {
   return entry.admin.type === 'dataset';
+}
+
+function isUnchanged(entry: DatasetEntry, before: DatasetEntry | undefined): boolean {
+  return entry === before || JSON.stringify(entry) === JSON.stringify(before);
 }
 
 /** Whether all that a dataset's directory shows of its entry is as it was. */

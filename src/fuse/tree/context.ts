@@ -1,6 +1,7 @@
 import { setMaxListeners } from 'node:events';
 import type { Clock } from '../../clock.ts';
 import type { BlockCache } from '../../cache/block-cache.ts';
+import type { KnownBucket } from '../../cache/known-bucket.ts';
 import type { Problem } from '../../ecs/dtool/format-error.ts';
 import type { ObjectStore } from '../../ecs/object-store.ts';
 import { messageOf } from '../../errors.ts';
@@ -19,11 +20,14 @@ export class BucketContext {
   readonly invalidation: Invalidation;
   /** Where the manifests of frozen datasets are kept. */
   readonly manifests: ManifestShelf;
+  /** What earlier mounts have found here; undefined where nothing is kept. */
+  readonly known: KnownBucket | undefined;
   readonly #environment: TreeEnvironment;
   /** Keys whose last read failed. */
   readonly #unreadable = new Set<string>();
 
-  constructor(store: ObjectStore, environment: TreeEnvironment) {
+  constructor(store: ObjectStore, environment: TreeEnvironment, known?: KnownBucket) {
+    this.known = known;
     this.store = store;
     this.ownership = environment.ownership;
     this.invalidation = environment.invalidation;

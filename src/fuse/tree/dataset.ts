@@ -3,8 +3,8 @@ import { DatasetReader } from '../../ecs/dtool/dataset-reader.ts';
 import { DISK_STRUCTURE_JSON } from '../../ecs/dtool/disk-structure.ts';
 import { FormatError, type Problem, problemFrom } from '../../ecs/dtool/format-error.ts';
 import type { ItemIdentifier } from '../../ecs/dtool/identifier.ts';
-import { DATA, DTOOL_README, MANIFEST, README } from '../../ecs/dtool/keys.ts';
-import type { LoadedManifest } from '../../ecs/dtool/loaded-manifest.ts';
+import { ADMIN_METADATA, DATA, DTOOL_README, MANIFEST, README } from '../../ecs/dtool/keys.ts';
+import { LoadedManifest } from '../../ecs/dtool/loaded-manifest.ts';
 import type { TopLevelName } from '../../ecs/dtool/metadata-objects.ts';
 import type { ProtoItem } from '../../ecs/dtool/proto-items.ts';
 import type { DatasetEntry } from '../../ecs/dtool/registry.ts';
@@ -25,6 +25,14 @@ import type { Attributes, Node, SpaceUsage } from './node.ts';
 import { type LoadItemTree, ProtoTree } from './proto-tree.ts';
 import type { Refreshing } from './refreshing.ts';
 
+/** Hears of what turns out of a dataset. */
+export interface DatasetListener {
+  /** {@link Dataset.isBroken} has changed. */
+  readonly onBrokenChange: () => void;
+  /** Its admin metadata is not any more what its entry says: it may have another name. */
+  readonly onOutdated: () => void;
+}
+
 /**
  * One dataset of a bucket, in the layout that dtool has on disk. What is asked of it decides what it costs: its name
  * nothing, its items one request for the manifest, README and other metadata one list (and one for each of overlays,
@@ -39,6 +47,7 @@ export class Dataset {
   readonly #directories: DatasetDirectories;
   readonly #items: DatasetItems;
   readonly #onBrokenChange: () => void;
+  readonly #onOutdated: () => void;
   readonly #reportManifest: Reporter;
   readonly #reportItems: Reporter;
   readonly #reportMetadata: Reporter;
@@ -48,11 +57,11 @@ export class Dataset {
   /** What the items take, where that was counted without keeping them. */
   #usage: SpaceUsage | undefined;
 
-  /** @param onBrokenChange is called when {@link isBroken} has changed */
-  constructor(context: BucketContext, entry: DatasetEntry, onBrokenChange: () => void) {
+  constructor(context: BucketContext, entry: DatasetEntry, { onBrokenChange, onOutdated }: DatasetListener) {
     this.#context = context;
     this.entry = entry;
     this.#onBrokenChange = onBrokenChange;
+    this.#onOutdated = onOutdated;
     this.#reader = new DatasetReader(context.store, entry);
     this.#reportManifest = context.reporter();
     this.#reportItems = context.reporter();
@@ -193,8 +202,10 @@ export class Dataset {
 
   async #readManifest(signal: AbortSignal): Promise<LoadedManifest> {
     try {
-      const manifest = await this.#reader.manifest(signal);
+      const known = await this.#context.known?.manifest(this.entry);
+      const manifest = known ? new LoadedManifest(known) : await this.#reader.manifest(signal);
       this.#reportManifest([]);
+      if (!known) void this.#context.known?.putManifest(this.entry, manifest);
       return manifest;
     } catch (error) {
       if (error instanceof FormatError || (error instanceof StoreError && !error.retryable)) {
@@ -264,6 +275,8 @@ export class Dataset {
   async #loadMetadata(signal: AbortSignal): Promise<MetadataEntries> {
     const { topLevel, overlays, annotations, tags, problems } = await this.#reader.metadata(signal);
     const hasManifest = topLevel.has(MANIFEST);
+    const admin = topLevel.get(ADMIN_METADATA);
+    if (admin && admin.etag !== this.entry.adminEtag) this.#onOutdated();
     if (this.#isFrozen && !hasManifest) {
       const reason = 'the dataset is frozen but has no manifest';
       this.#reportMetadata([...problems, { key: this.entry.keyPrefix + MANIFEST, reason }]);

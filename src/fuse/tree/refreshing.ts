@@ -29,6 +29,11 @@ export class Refreshing<T> {
     return this.#value?.value;
   }
 
+  /** Takes a value from an earlier time, old as it is, unless there is one: who asks gets it when a load takes long. */
+  seed(value: T): void {
+    this.#value ??= { value };
+  }
+
   /** Makes the next one who asks load anew, even if a load is under way: it may have seen what was before. */
   expire(): void {
     this.#expires = 0;

@@ -1,0 +1,179 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { mkdir, open, readdir, rename, rm, stat, utimes } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Logger } from '../log.ts';
+import { messageOf } from '../errors.ts';
+import { KiB, MiB } from '../limits.ts';
+
+/** Told apart from what other versions of the format, or other programs, may have left. */
+const MAGIC = Buffer.from('dtool-ecs-mount metadata 1\n');
+const DIGEST_BYTES = 32;
+const HEAD_BYTES = MAGIC.length + DIGEST_BYTES;
+/** Read, written and hashed at a time: nothing else is held up for longer. */
+const PIECE_BYTES = 512 * KiB;
+/** After so many bytes written it is looked whether there are too many. */
+const PRUNE_EVERY_BYTES = 64 * MiB;
+/** Older temporary files are what a process that was killed has left. */
+const TEMPORARY_MAX_AGE_MS = 3_600_000;
+
+/**
+ * What is known of buckets, on disk: a private directory of small files, each with a checksum over its name and all
+ * that is in it. A file is written under another name and then renamed, so several processes may share the directory,
+ * and one that is killed leaves nothing that is read. Deleting everything in it is always safe.
+ *
+ * Nothing here fails: what can't be read was not there, and what can't be written is told to the log and let be.
+ */
+export class MetadataCache {
+  readonly #directory: string;
+  readonly #maxBytes: number;
+  readonly #log: Logger;
+  /** Writes one after the other. */
+  #writing: Promise<void> = Promise.resolve();
+  #unpruned = PRUNE_EVERY_BYTES;
+
+  /**
+   * @param directory is made, with mode 0700, when there is something to write
+   * @param maxBytes of all files together; those that were not used for longest go first
+   */
+  constructor(directory: string, maxBytes: number, log: Logger) {
+    this.#directory = directory;
+    this.#maxBytes = maxBytes;
+    this.#log = log;
+  }
+
+  /**
+   * The parts that were put under a name.
+   *
+   * @returns undefined where there are none, or what there is has been damaged, and is gone now
+   */
+  async get(name: string): Promise<readonly Uint8Array[] | undefined> {
+    const path = this.#pathOf(name);
+    try {
+      await using file = await open(path, 'r');
+      const { size, uid } = await file.stat();
+      if (uid !== (process.getuid?.() ?? uid)) throw new Error('it belongs to somebody else');
+      if (size > this.#maxBytes || size < HEAD_BYTES) throw new Error('it has a wrong size');
+      const head = Buffer.allocUnsafe(HEAD_BYTES);
+      const body = new Uint8Array(size - HEAD_BYTES);
+      if ((await file.read(head, 0, HEAD_BYTES, 0)).bytesRead < HEAD_BYTES)
+        throw new Error('it is too short');
+      const hash = createHash('sha256').update(name).update('\0');
+      for (let at = 0; at < body.length; ) {
+        const length = Math.min(PIECE_BYTES, body.length - at);
+        const { bytesRead } = await file.read(body, at, length, HEAD_BYTES + at);
+        if (bytesRead === 0) throw new Error('it became shorter');
+        hash.update(body.subarray(at, at + bytesRead));
+        at += bytesRead;
+      }
+      const expected = Buffer.concat([MAGIC, hash.digest()]);
+      if (!expected.equals(head)) throw new Error('its checksum is wrong');
+      const parts = unpack(body);
+      const now = new Date();
+      await utimes(path, now, now).catch(() => {});
+      return parts;
+    } catch (error) {
+      if (isMissing(error)) return undefined;
+      this.#log.warn({ path, error: messageOf(error) }, 'metadata in the cache can not be used');
+      await rm(path, { force: true }).catch(() => {});
+      return undefined;
+    }
+  }
+
+  /** Puts parts under a name, in place of what was there; resolves when that is done or has failed. */
+  async put(name: string, parts: readonly Uint8Array[]): Promise<void> {
+    this.#writing = this.#writing.then(async () => this.#write(name, parts));
+    return this.#writing;
+  }
+
+  /** Resolves when all that was put before is on disk. */
+  async close(): Promise<void> {
+    await this.#writing;
+  }
+
+  async #write(name: string, parts: readonly Uint8Array[]): Promise<void> {
+    const path = this.#pathOf(name);
+    const temporary = `${path}.${randomBytes(6).toString('hex')}.tmp`;
+    try {
+      await mkdir(this.#directory, { recursive: true, mode: 0o700 });
+      const packed = pack(parts);
+      const bytes = packed.reduce((sum, { length }) => sum + length, HEAD_BYTES);
+      if (bytes > this.#maxBytes) return;
+      await using file = await open(temporary, 'wx', 0o600);
+      const hash = createHash('sha256').update(name).update('\0');
+      let at = HEAD_BYTES;
+      for (const part of packed) {
+        for (let from = 0; from < part.length; from += PIECE_BYTES) {
+          const piece = part.subarray(from, from + PIECE_BYTES);
+          hash.update(piece);
+          await file.write(piece, 0, piece.length, at);
+          at += piece.length;
+        }
+      }
+      await file.write(Buffer.concat([MAGIC, hash.digest()]), 0, HEAD_BYTES, 0);
+      await rename(temporary, path);
+      this.#unpruned += bytes;
+      if (this.#unpruned >= PRUNE_EVERY_BYTES) await this.#prune();
+    } catch (error) {
+      this.#log.warn({ path, error: messageOf(error) }, 'metadata can not be written to the cache');
+      await rm(temporary, { force: true }).catch(() => {});
+    }
+  }
+
+  /** Removes what is too much, and what killed processes have left. */
+  async #prune(): Promise<void> {
+    this.#unpruned = 0;
+    const files: { readonly path: string; readonly size: number; readonly usedAt: number }[] = [];
+    for (const name of await readdir(this.#directory)) {
+      const path = join(this.#directory, name);
+      try {
+        const { size, mtimeMs } = await stat(path);
+        const isLeft = name.endsWith('.tmp') && Date.now() - mtimeMs > TEMPORARY_MAX_AGE_MS;
+        if (isLeft) await rm(path, { force: true });
+        else files.push({ path, size, usedAt: mtimeMs });
+      } catch (error) {
+        // Another process was faster.
+        if (!isMissing(error)) throw error;
+      }
+    }
+    let bytes = files.reduce((sum, { size }) => sum + size, 0);
+    for (const { path, size } of files.toSorted((a, b) => a.usedAt - b.usedAt)) {
+      if (bytes <= this.#maxBytes) return;
+      await rm(path, { force: true });
+      bytes -= size;
+    }
+  }
+
+  #pathOf(name: string): string {
+    return join(this.#directory, createHash('sha256').update(name).digest('hex').slice(0, 40));
+  }
+}
+
+const ALIGN_BYTES = 8;
+
+/** The number of parts and their lengths as doubles, then the parts, each from a multiple of 8 bytes on. */
+function pack(parts: readonly Uint8Array[]): readonly Uint8Array[] {
+  const lengths = Float64Array.from([parts.length, ...parts.map(({ length }) => length)]);
+  return [
+    new Uint8Array(lengths.buffer),
+    ...parts.flatMap((part) => [part, new Uint8Array(paddingAfter(part.length))]),
+  ];
+}
+
+function unpack(body: Uint8Array): readonly Uint8Array[] {
+  const { buffer } = body;
+  const [count = 0] = new Float64Array(buffer, 0, 1);
+  let at = (1 + count) * Float64Array.BYTES_PER_ELEMENT;
+  return Array.from(new Float64Array(buffer, Float64Array.BYTES_PER_ELEMENT, count), (length) => {
+    const part = new Uint8Array(buffer, at, length);
+    at += length + paddingAfter(length);
+    return part;
+  });
+}
+
+function paddingAfter(length: number): number {
+  return (ALIGN_BYTES - (length % ALIGN_BYTES)) % ALIGN_BYTES;
+}
+
+function isMissing(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === 'ENOENT';
+}
