@@ -17,7 +17,10 @@ export const READ_AHEAD_CACHE_PARTS = 4;
 export const FILLED_CACHE_PARTS = 4;
 /** Read-ahead of one open file starts with this much and doubles up to the other. */
 export const READ_AHEAD_MIN_BYTES = 1 * MiB;
-export const READ_AHEAD_MAX_BYTES = 16 * MiB;
+export const READ_AHEAD_MAX_BYTES = 64 * MiB;
+/** Ways through one open file that are told apart, and reads in equal steps that are foreseen. */
+export const READ_STREAMS_MAX = 8;
+export const READ_AHEAD_STEPS_MAX = 64;
 /** The most that one GET asks for. A longer range is several GETs side by side. */
 export const RANGED_GET_MAX_BYTES = 4 * MiB;
 

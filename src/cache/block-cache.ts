@@ -1,6 +1,12 @@
 import { createHash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
-import { type ObjectInfo, type ObjectStore, type Priority, StoreError } from '../ecs/object-store.ts';
+import {
+  type ObjectInfo,
+  type ObjectStore,
+  type Priority,
+  type RequestOptions,
+  StoreError,
+} from '../ecs/object-store.ts';
 import { FsError, type FsErrorCode } from '../errors.ts';
 import {
   BLOCK_BYTES,
@@ -39,6 +45,8 @@ export class BlockCache {
   readonly readAhead: ReadAheadBudget;
   readonly #blocks: LRUCache<string, Uint8Array>;
   readonly #flights = new Map<string, Flight>();
+  /** What makes a flight that was started ahead one that a reader waits for. */
+  readonly #promotions = new WeakMap<Flight, AbortController>();
   #hits = 0;
   #misses = 0;
   #fetchedBytes = 0;
@@ -157,6 +165,7 @@ export class BlockCache {
     for (const block of blocks) {
       const flying = this.#flights.get(blockKey(content, block));
       if (flying && !flying.abandoned) {
+        if (priority === 'read') this.#promotions.get(flying)?.abort();
         flights.add(flying);
         continue;
       }
@@ -169,9 +178,14 @@ export class BlockCache {
   }
 
   #startFlight(store: ObjectStore, content: Content, run: readonly number[], priority: Priority): Flight {
+    const promotion = new AbortController();
     const flight: Flight = new SharedTask(async (signal) => {
       try {
-        const fetched = await fetchBlocks(store, content, run, { signal, priority });
+        const fetched = await fetchBlocks(store, content, run, {
+          signal,
+          priority,
+          promotion: promotion.signal,
+        });
         for (const [number, block] of fetched) {
           this.#blocks.set(blockKey(content, number), block);
           this.#fetchedBytes += block.length;
@@ -184,6 +198,7 @@ export class BlockCache {
         }
       }
     });
+    this.#promotions.set(flight, promotion);
     for (const number of run) this.#flights.set(blockKey(content, number), flight);
     return flight;
   }
@@ -193,7 +208,7 @@ async function fetchBlocks(
   store: ObjectStore,
   content: Content,
   run: readonly number[],
-  options: { readonly signal: AbortSignal; readonly priority: Priority },
+  options: RequestOptions & { readonly signal: AbortSignal },
 ): Promise<ReadonlyMap<number, Uint8Array>> {
   const offset = (run[0] ?? 0) * BLOCK_BYTES;
   const blocks = new Map(

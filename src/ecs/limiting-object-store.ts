@@ -50,11 +50,31 @@ export class RequestLimiter {
    *
    * @param signal a task still waiting is dropped unrun, and the signal's reason thrown; one that runs sees to
    * the signal itself
+   * @param promotion a background task that still waits when it aborts goes on to wait as a read
    */
-  async run<T>(priority: Priority, signal: AbortSignal | undefined, task: () => Promise<T>): Promise<T> {
+  async run<T>(
+    priority: Priority,
+    signal: AbortSignal | undefined,
+    task: () => Promise<T>,
+    promotion?: AbortSignal,
+  ): Promise<T> {
     signal?.throwIfAborted();
-    const enter = async (): Promise<T> => whenItsTurn(this.#all, PRIORITIES[priority], signal, task);
-    return priority === 'background' ? whenItsTurn(this.#background, 0, signal, enter) : enter();
+    if (priority !== 'background') return whenItsTurn(this.#all, PRIORITIES[priority], signal, task);
+    if (promotion?.aborted) return this.run('read', signal, task);
+    let hasStarted = false;
+    const start = (): Promise<T> => {
+      hasStarted = true;
+      return task();
+    };
+    const waiting = signal && promotion ? AbortSignal.any([signal, promotion]) : (signal ?? promotion);
+    try {
+      return await whenItsTurn(this.#background, 0, waiting, () =>
+        whenItsTurn(this.#all, PRIORITIES.background, waiting, start),
+      );
+    } catch (error) {
+      if (hasStarted || !promotion?.aborted) throw error;
+      return this.run('read', signal, task);
+    }
   }
 }
 
@@ -82,6 +102,6 @@ async function whenItsTurn<T>(
 /** A store whose requests wait for a slot of the limiter, which the stores of several buckets may share. */
 export function createLimitingObjectStore(store: ObjectStore, limiter: RequestLimiter): ObjectStore {
   return decorate(store, ({ options }, run) =>
-    limiter.run(options.priority ?? 'metadata', options.signal, run),
+    limiter.run(options.priority ?? 'metadata', options.signal, run, options.promotion),
   );
 }

@@ -69,6 +69,8 @@ export interface RequestOptions {
   readonly signal?: AbortSignal | undefined;
   /** Default `metadata`. */
   readonly priority?: Priority;
+  /** Makes a `background` request a `read` when it aborts: somebody waits for it by now. */
+  readonly promotion?: AbortSignal | undefined;
 }
 
 export interface ObjectInfo {

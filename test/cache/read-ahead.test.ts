@@ -3,7 +3,7 @@ import { afterEach, describe, expect, test } from 'vitest';
 import { BlockCache } from '../../src/cache/block-cache.ts';
 import type { Content } from '../../src/cache/block-key.ts';
 import { ReadAheadBudget } from '../../src/cache/read-ahead-budget.ts';
-import { SequentialReader } from '../../src/cache/read-ahead.ts';
+import { ContentReader } from '../../src/cache/read-ahead.ts';
 import {
   BLOCK_BYTES,
   GiB,
@@ -26,9 +26,9 @@ const READ_BYTES = 128 * KiB;
 let gate: Gate | undefined;
 afterEach(() => gate?.release());
 
-function openFile(cache: BlockCache, store = storeOf(), id = 'content'): SequentialReader {
+function openFile(cache: BlockCache, store = storeOf(), id = 'content'): ContentReader {
   const content: Content = { id, key: KEY, size: SIZE };
-  return new SequentialReader(cache, store, content);
+  return new ContentReader(cache, store, content);
 }
 
 function storeOf(): MemoryObjectStore {

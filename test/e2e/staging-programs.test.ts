@@ -100,8 +100,10 @@ describe.skipIf(mountObstacle !== undefined).each(TRANSPORT_NAMES)('in staging/,
   test.each(Object.entries(WORKS))('%s does what it does in a local directory', async (name, work) => {
     const missing: string[] = [];
     for (const program of work.needs) if (!(await hasProgram(program))) missing.push(program);
-    if (missing.length > 0)
-      return void process.stderr.write(`SKIPPED: ${name} needs ${missing.join(', ')}\n`);
+    if (missing.length > 0) {
+      process.stderr.write(`SKIPPED: ${name} needs ${missing.join(', ')}\n`);
+      return;
+    }
     const here = join(scratch, 'here');
     const there = join(mounted.path, 'staging', 'there');
     const hasTimes = work.times && !(work.loses && transport === 'fuse-native');

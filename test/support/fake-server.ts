@@ -7,7 +7,7 @@ export interface FakeServer {
   readonly requests: readonly string[];
   /** Connections accepted so far. */
   readonly connections: number;
-  /** Resolves when every connection is closed. */
+  /** Resolves when every connection that a request came on is closed. */
   idle(): Promise<void>;
   close(): Promise<void>;
 }
@@ -21,12 +21,16 @@ export async function startFakeServer(
   answer: (socket: Socket, count: number, head: string) => void,
 ): Promise<FakeServer> {
   const sockets = new Set<Socket>();
+  const asked = new Set<Socket>();
   const requests: string[] = [];
   let connections = 0;
   const server: Server = createServer((socket) => {
     connections++;
     sockets.add(socket);
-    socket.on('close', () => sockets.delete(socket));
+    socket.on('close', () => {
+      sockets.delete(socket);
+      asked.delete(socket);
+    });
     // A client that gives up resets the connection, which is what some tests want to see.
     socket.on('error', () => socket.destroy());
     let received = '';
@@ -36,6 +40,7 @@ export async function startFakeServer(
         const head = received.slice(0, end);
         received = received.slice(end + 4);
         requests.push(head);
+        asked.add(socket);
         answer(socket, requests.length, head);
       }
     });
@@ -51,7 +56,8 @@ export async function startFakeServer(
       return connections;
     },
     async idle() {
-      for (const socket of sockets) await new Promise((resolve) => socket.once('close', resolve));
+      // Undici connects anew after an abort, for the next request.
+      for (const socket of asked) await new Promise((resolve) => socket.once('close', resolve));
     },
     async close() {
       for (const socket of sockets) socket.destroy();

@@ -86,7 +86,9 @@ export function statNow(target: Target): fs.BigIntStats {
 
 export const mkdir = async (path: string, mode: number): Promise<void> =>
   quickly(
-    () => void fs.mkdirSync(path, mode),
+    () => {
+      fs.mkdirSync(path, mode);
+    },
     async () => act((done) => fs.mkdir(path, mode, done)),
   );
 

@@ -1,6 +1,6 @@
 import type { BlockCache } from '../../cache/block-cache.ts';
 import type { Content } from '../../cache/block-key.ts';
-import { SequentialReader } from '../../cache/read-ahead.ts';
+import { ContentReader } from '../../cache/read-ahead.ts';
 import type { ObjectStore } from '../../ecs/object-store.ts';
 import { FsError, isAbort } from '../../errors.ts';
 import type { Attributes, FileNode, Lifetime, OpenFile, SymlinkNode } from './node.ts';
@@ -25,7 +25,7 @@ export function openContent(
   content: Content,
   onStale: () => void = () => {},
 ): OpenFile {
-  const reader = new SequentialReader(source.cache, source.store, content);
+  const reader = new ContentReader(source.cache, source.store, content);
   return {
     read: async (offset, length, signal) => {
       try {

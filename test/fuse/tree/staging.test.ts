@@ -158,7 +158,7 @@ test('nodes are canonical, follow renames, and have the same inode numbers in th
   expect(await top.lookup('link', never)).toBe(node);
   expect(node.attributes().nlink).toBe(2);
   await first.root.changes.rename('a', first.root, 'b', 'replace', () => never);
-  expect(await (await first.root.lookup('b')).attributes().ino).toBe(top.attributes().ino);
+  expect((await first.root.lookup('b')).attributes().ino).toBe(top.attributes().ino);
   expect([await first.root.lookup('b'), folder.name, node.path]).toEqual([
     top,
     'b',
