@@ -33,16 +33,17 @@ function progressBar(clock: Clock): ProgressDisplay {
   };
   const update = (progress: FreezeProgress): void => {
     const { bytes, totalBytes, items, totalItems } = progress;
+    const shown = shownPhase(progress);
     const seconds = (clock.monotonic() - startedAt) / 1000;
     const payload = {
       verb: VERBS[progress.phase],
       sent: `${formatBytes(bytes)} of ${formatBytes(totalBytes)}`,
       items: `${items.toLocaleString('en')} of ${totalItems.toLocaleString('en')} items`,
-      rate: `${formatBytes(Math.round(seconds > 0 && phase === progress.phase ? (bytes - bytesBefore) / seconds : 0))}/s`,
+      rate: `${formatBytes(Math.round(seconds > 0 && phase === shown ? (bytes - bytesBefore) / seconds : 0))}/s`,
     };
-    if (bar === undefined || phase !== progress.phase) {
+    if (bar === undefined || phase !== shown) {
       end();
-      ({ phase } = progress);
+      phase = shown;
       startedAt = clock.monotonic();
       bytesBefore = bytes;
       bar = new SingleBar(
@@ -68,8 +69,7 @@ function progressLines(): ProgressDisplay {
   const update = (progress: FreezeProgress): void => {
     const { done, total } = workOf(progress);
     const tenth = total === 0 ? 10 : Math.floor((done / total) * 10);
-    // Committing takes a moment: all that there is to tell of it is that everything is uploaded.
-    const phase = progress.phase === 'committing' ? 'uploading' : progress.phase;
+    const phase = shownPhase(progress);
     const key = `${phase} ${tenth}`;
     if (tenth === 0 || key === told) return;
     told = key;
@@ -80,6 +80,11 @@ function progressLines(): ProgressDisplay {
     );
   };
   return { update, end: () => {} };
+}
+
+/** Committing takes a moment: all that there is to tell of it is that everything is uploaded. */
+function shownPhase({ phase }: FreezeProgress): FreezeProgress['phase'] {
+  return phase === 'committing' ? 'uploading' : phase;
 }
 
 /** Bytes, with something for each item: many small files take their time, too. */
