@@ -1,0 +1,153 @@
+import * as fs from 'node:fs/promises';
+import { describe, expect, test } from 'vitest';
+import { run } from '../../support/test-mounts.ts';
+import {
+  code,
+  has,
+  python,
+  renameWithFlags,
+  RENAME_EXCHANGE,
+  RENAME_NOREPLACE,
+  RENAME_WHITEOUT,
+  type Place,
+} from './place.ts';
+
+/** How names are made, moved and removed. */
+export function describeNames(place: Place): void {
+  const { at, deviates } = place;
+  describe('names', () => {
+    test('are made once, whoever tries', async () => {
+      const tries = await Promise.all(
+        Array.from({ length: 8 }, () => code(fs.writeFile(at('f'), 'x', { flag: 'wx' }))),
+      );
+      expect(tries.filter((one) => one === 'done').length).toBe(1);
+      expect(tries.filter((one) => one === 'EEXIST').length).toBe(7);
+      expect(await code(fs.open(at('f'), 'wx'))).toBe('EEXIST');
+    });
+
+    test('follow a rename, over what was there', async () => {
+      await fs.writeFile(at('a'), 'a');
+      await fs.writeFile(at('b'), 'b');
+      const old = await fs.open(at('b'), 'r');
+      const { ino } = await fs.stat(at('a'));
+      await fs.rename(at('a'), at('b'));
+      expect([await fs.readFile(at('b'), 'utf8'), await fs.readdir(place.root)]).toEqual([
+        'a',
+        deviates('hidden-files') ? expect.arrayContaining(['b']) : ['b'],
+      ]);
+      expect((await fs.stat(at('b'))).ino).toBe(ino);
+      expect((await old.read(Buffer.alloc(1), 0, 1, 0)).buffer.toString()).toBe('b');
+      await old.close();
+      await fs.mkdir(at('d/e'), { recursive: true });
+      await fs.writeFile(at('d/e/f'), 'deep');
+      const inside = await fs.open(at('d/e/f'), 'a');
+      await fs.rename(at('d'), at('D'));
+      await inside.appendFile('er');
+      await inside.close();
+      expect(await fs.readFile(at('D/e/f'), 'utf8')).toBe('deeper');
+      expect(await code(fs.stat(at('d/e/f')))).toBe('ENOENT');
+      await fs.mkdir(at('empty'));
+      await fs.rename(at('D'), at('empty'));
+      expect(await fs.readFile(at('empty/e/f'), 'utf8')).toBe('deeper');
+    });
+
+    test.skipIf(!has('python3'))('are exchanged, and not replaced where they must not be', async () => {
+      await fs.writeFile(at('a'), 'file');
+      await fs.mkdir(at('b'));
+      await fs.writeFile(at('b/inside'), '');
+      const exchanged = await renameWithFlags(at('a'), at('b'), RENAME_EXCHANGE);
+      const whiteout = await renameWithFlags(at('a'), at('c'), RENAME_WHITEOUT);
+      expect(whiteout).toBe('EINVAL');
+      expect(await renameWithFlags(at('a'), at('b'), RENAME_NOREPLACE)).toBe('EEXIST');
+      if (deviates('rename-flags')) {
+        expect(exchanged).toBe('EINVAL');
+        return;
+      }
+      expect(exchanged).toBe('done');
+      expect(await fs.readFile(at('b'), 'utf8')).toBe('file');
+      expect(await fs.readdir(at('a'))).toEqual(['inside']);
+      expect(await renameWithFlags(at('a'), at('c'), RENAME_NOREPLACE)).toBe('done');
+      expect((await fs.readdir(place.root)).toSorted()).toEqual(['b', 'c']);
+      expect(await renameWithFlags(at('b'), at('missing'), RENAME_EXCHANGE)).toBe('ENOENT');
+    });
+
+    test('go while what they stood for is open', async () => {
+      const file = await fs.open(at('f'), 'w+');
+      await file.writeFile('before');
+      await fs.unlink(at('f'));
+      expect(await code(fs.stat(at('f')))).toBe('ENOENT');
+      await file.write('after', 6);
+      expect((await file.read(Buffer.alloc(11), 0, 11, 0)).buffer.toString()).toBe('beforeafter');
+      await file.truncate(3);
+      await file.chmod(0o600);
+      const { size, nlink, mode } = await file.stat();
+      expect([size, mode & 0o777]).toEqual([3, 0o600]);
+      if (!deviates('hidden-files')) expect(nlink).toBe(0);
+      // The name is free.
+      await fs.writeFile(at('f'), 'other');
+      expect((await file.read(Buffer.alloc(3), 0, 3, 0)).buffer.toString()).toBe('bef');
+      await file.close();
+      expect(await fs.readFile(at('f'), 'utf8')).toBe('other');
+    });
+
+    test('of a hard link are one file', async () => {
+      await fs.writeFile(at('a'), 'one');
+      await fs.mkdir(at('d'));
+      await fs.link(at('a'), at('d/b'));
+      expect(await fs.readFile(at('d/b'), 'utf8')).toBe('one');
+      const [a, b] = [await fs.stat(at('a')), await fs.stat(at('d/b'))];
+      expect([b.nlink, b.ino]).toEqual([2, a.ino]);
+      if (!deviates('hard-links')) {
+        expect(a.nlink).toBe(2);
+        await fs.appendFile(at('d/b'), ' two');
+        await fs.chmod(at('d/b'), 0o640);
+        expect(await fs.readFile(at('a'), 'utf8')).toBe('one two');
+        const later = await fs.stat(at('a'), { bigint: true });
+        expect(later).toEqual(await fs.stat(at('d/b'), { bigint: true }));
+        expect([later.mode & 0o777n, later.size]).toEqual([0o640n, 7n]);
+      }
+      await fs.unlink(at('a'));
+      if (!deviates('hard-links')) expect((await fs.stat(at('d/b'))).nlink).toBe(1);
+      expect(await code(fs.link(at('d'), at('e')))).toBe('EPERM');
+      expect(await code(fs.link(at('d/b'), at('d')))).toBe('EEXIST');
+    });
+
+    test('of symbolic links stand for paths', async () => {
+      await fs.writeFile(at('f'), 'there');
+      await fs.symlink('f', at('link'));
+      await fs.symlink('../nowhere/ü', at('dangling'));
+      expect([await fs.readlink(at('link')), await fs.readlink(at('dangling'))]).toEqual([
+        'f',
+        '../nowhere/ü',
+      ]);
+      expect(await fs.readFile(at('link'), 'utf8')).toBe('there');
+      expect((await fs.lstat(at('link'))).isSymbolicLink()).toBe(true);
+      expect(await code(fs.stat(at('dangling')))).toBe('ENOENT');
+      await fs.symlink('loop', at('loop'));
+      expect(await code(fs.stat(at('loop')))).toBe('ELOOP');
+      await fs.unlink(at('link'));
+      expect(await fs.readFile(at('f'), 'utf8')).toBe('there');
+    });
+
+    test('that are not UTF-8 are refused', async () => {
+      const odd = Buffer.concat([Buffer.from(`${place.root}/`), Buffer.from([0x61, 0xff])]);
+      expect(await code(fs.stat(odd))).toBe('ENOENT');
+      expect(await code(fs.writeFile(odd, ''))).toBe('EILSEQ');
+      expect(await code(fs.mkdir(odd))).toBe('EILSEQ');
+      await fs.writeFile(at('f'), '');
+      expect(await code(fs.rename(at('f'), odd))).toBe('EILSEQ');
+      await fs.writeFile(at('grüße 🙂'), '');
+      const valid = await code(fs.writeFile(at('\u{fffd}'), ''));
+      expect(valid).toBe(deviates('replacement-character') ? 'EILSEQ' : 'done');
+    });
+
+    test('of things that are not there to be made', async () => {
+      await expect(run('mkfifo', [at('pipe')])).rejects.toThrow('Operation not permitted');
+      await expect(run('mknod', [at('null'), 'c', '1', '3'])).rejects.toThrow('Operation not permitted');
+      if (has('python3')) {
+        expect(await python('os.mknod(sys.argv[1], 0o100640)\nprint("done")', at('f'))).toBe('done');
+        expect((await fs.stat(at('f'))).isFile()).toBe(true);
+      }
+    });
+  });
+}
