@@ -18,7 +18,9 @@ const CONGESTION = 0.75;
  * `security.capability` before every write.
  *
  * Not ASYNC_DIO: it lets O_DIRECT readers wait where no signal reaches them, SIGKILL included. Not DONT_MASK: modes come
- * with the caller's umask applied. Not WRITEBACK_CACHE: a write that was answered is one that was done.
+ * with the caller's umask applied. Not WRITEBACK_CACHE: a write that was answered is one that was done, and its error was
+ * told to who wrote. Not NO_OPEN_SUPPORT and NO_OPENDIR_SUPPORT: they hold for the whole mount, and a part of it changes.
+ * Not PASSTHROUGH: it serves whole files from local disk, which nothing that is cached here is.
  */
 const WANTED =
   InitFlag.ASYNC_READ |
