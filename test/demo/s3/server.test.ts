@@ -215,10 +215,11 @@ test('whatever is asked, the answer is well-formed HTTP with an error document, 
 
 async function expectAlive(server: S3Server): Promise<void> {
   const s3 = client(server);
-  await s3.send(new PutObjectCommand({ Bucket, Key: 'k', Body: 'still there' }));
-  expect((await bytesOf(await s3.send(new GetObjectCommand({ Bucket, Key: 'k' })))).toString()).toBe(
-    'still there',
-  );
+  // One that none of the requests can have deleted.
+  const object = { Bucket: 'afterwards', Key: 'k' };
+  server.createBucket(object.Bucket);
+  await s3.send(new PutObjectCommand({ ...object, Body: 'still there' }));
+  expect((await bytesOf(await s3.send(new GetObjectCommand(object)))).toString()).toBe('still there');
   s3.destroy();
 }
 
