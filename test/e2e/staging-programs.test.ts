@@ -69,6 +69,10 @@ const WORKS: Readonly<Record<string, Work>> = {
   },
 };
 
+const programs = new Set(Object.values(WORKS).flatMap(({ needs }) => needs));
+const present = new Set<string>();
+for (const program of programs) if (await hasProgram(program)) present.add(program);
+
 describe.skipIf(mountObstacle !== undefined).each(TRANSPORT_NAMES)('in staging/, over %s,', (transport) => {
   let bucket: TestBucket;
   let mounted: Mounted;
@@ -97,13 +101,9 @@ describe.skipIf(mountObstacle !== undefined).each(TRANSPORT_NAMES)('in staging/,
     await rm(scratch, { recursive: true });
   });
 
-  test.each(Object.entries(WORKS))('%s does what it does in a local directory', async (name, work) => {
-    const missing: string[] = [];
-    for (const program of work.needs) if (!(await hasProgram(program))) missing.push(program);
-    if (missing.length > 0) {
-      process.stderr.write(`SKIPPED: ${name} needs ${missing.join(', ')}\n`);
-      return;
-    }
+  const works = Object.entries(WORKS);
+  test.for(works)('%s does what it does in a local directory', async ([, work], { skip }) => {
+    if (work.needs.some((program) => !present.has(program))) skip(`needs ${work.needs.join(', ')}`);
     const here = join(scratch, 'here');
     const there = join(mounted.path, 'staging', 'there');
     const hasTimes = work.times && !(work.loses && transport === 'fuse-native');

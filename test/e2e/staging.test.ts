@@ -1,13 +1,14 @@
 import { randomBytes } from 'node:crypto';
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { chmod, chown, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { TRANSPORT_NAMES } from '../../src/fuse/transport/transport.ts';
-import { type Mounted, mount, mountObstacle } from '../support/mounted.ts';
+import { CLI, type Mounted, mount, mountObstacle, User } from '../support/mounted.ts';
+import { asNobody, NOBODY, obstacleForNobody } from '../support/nobody.ts';
 import { type TestBucket, createTestBucket } from '../support/test-bucket.ts';
 
 const run = promisify(execFile);
@@ -197,4 +198,49 @@ describe.skipIf(mountObstacle !== undefined)('a staging area', () => {
     await mounts.pop()?.close();
     bucket = await createTestBucket();
   });
+});
+
+/** What the modes of files forbid their owner, and how a program hears of it. */
+const MODES = `
+  umask 027; mkdir d; echo text > f; chmod 000 f; cat f; echo x > f; chmod 600 f; cat f
+  touch shared; chmod 444 shared; echo x >> shared; chmod 555 d; touch d/f; chmod 755 d; touch d/f; ls -ln d | tail -1 | cut -c 1-10
+  chown 0 f; chgrp 65534 f; ln f g; cp -a f h; stat -c '%a %h %u' f g h d; chmod 500 d; rm -r d; chmod 700 d; rm -r d; ls`;
+
+describe.skipIf(obstacleForNobody !== '')(`a user who is not root stages${obstacleForNobody}`, () => {
+  test.each([[[]], [['--allow-other']]])(
+    'with %j: what is allowed is allowed, and what is not is not',
+    async (options) => {
+      const bucket = await createTestBucket();
+      const user = await User.create();
+      const [path, local] = [join(user.home, 'mnt'), join(user.home, 'local')];
+      try {
+        // Of nobody, as all that its mount makes.
+        for (const directory of [path, local]) await mkdir(directory);
+        // A shell on the way drops variables that have a hyphen in their names.
+        await mkdir(join(user.home, '.config/dtool'), { recursive: true });
+        await writeFile(join(user.home, '.config/dtool/dtool.json'), JSON.stringify(bucket.env));
+        for (const directory of [user.home, path, local]) await chown(directory, NOBODY, NOBODY);
+        await chmod(user.home, 0o755);
+        const script = `
+        '${process.execPath}' '${CLI}' mount '${bucket.bucket}' '${path}' ${options.join(' ')} > /dev/null || exit 1
+        cd '${path}/staging' && mkdir x && cd x && { ${MODES}
+        } > ../../../there 2>&1
+        cd '${local}' && { ${MODES}
+        } > ../here 2>&1
+        cd '${path}' && mv staging/x frozen && cat frozen/data/f; ls -d frozen staging/x; cd /
+        '${process.execPath}' '${CLI}' umount '${path}'`;
+        const [command = '', ...rest] = asNobody('666', 'user_allow_other');
+        const { stdout, stderr } = await user.exec(command, ...rest, 'bash', '-c', script);
+        expect(stderr).toMatch(/^ls: cannot access 'staging\/x'.*\n$/);
+        expect(stdout).toMatch(/^text\nfrozen\n/);
+        const said = async (name: string): Promise<string> =>
+          (await readFile(join(user.home, name), 'utf8')).replaceAll(/line \d+/g, 'line');
+        expect(await said('there')).toBe(await said('here'));
+        expect(await said('here')).toContain('Permission denied');
+      } finally {
+        await user.remove();
+        await bucket.close();
+      }
+    },
+  );
 });

@@ -29,6 +29,8 @@ interface View {
   readonly protos: Entries;
 }
 
+const OWNER_MAY_WRITE = 0o200;
+
 export interface BucketRootOptions {
   /** The bucket's own directory when several are mounted; the root of the mount otherwise. */
   readonly isMountRoot: boolean;
@@ -274,7 +276,11 @@ export class BucketRoot {
     const { store, ownership } = this.#context;
     const isRoot = this.#options.isMountRoot && path === '';
     const ino = isRoot ? ROOT_INO : inodeNumber('bucket', store.bucket, path);
-    return readOnlyAttributes(kind, ownership, ino, size, this.#options.time);
+    const attributes = readOnlyAttributes(kind, ownership, ino, size, this.#options.time);
+    // What is staged may be moved to the root by its owner, whom the kernel asks for the permission.
+    return path === '' && this.#options.staging instanceof StagingRoot
+      ? { ...attributes, mode: attributes.mode | (OWNER_MAY_WRITE & ~ownership.umask) }
+      : attributes;
   }
 }
 
