@@ -218,7 +218,9 @@ describe.skipIf(obstacleForNobody !== '')(`a user who is not root stages${obstac
         for (const directory of [path, local]) await mkdir(directory);
         // A shell on the way drops variables that have a hyphen in their names.
         await mkdir(join(user.home, '.config/dtool'), { recursive: true });
-        await writeFile(join(user.home, '.config/dtool/dtool.json'), JSON.stringify(bucket.env));
+        const config = join(user.home, '.config/dtool/dtool.json');
+        await writeFile(config, JSON.stringify(bucket.env), { mode: 0o600 });
+        await chown(config, NOBODY, NOBODY);
         for (const directory of [user.home, path, local]) await chown(directory, NOBODY, NOBODY);
         await chmod(user.home, 0o755);
         const script = `
