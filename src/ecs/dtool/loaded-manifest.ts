@@ -6,10 +6,11 @@ import { isUnicodeText } from './identifier.ts';
 import { parseRelpath } from './relpath.ts';
 import { textEnd, textStart } from './text-column.ts';
 
-/** What is at a name: an item by its row, or a directory by its number. */
-export type ItemEntry =
+/** What is at a name: an item by its row, or a directory by its number. Entries next to each other have places that are. */
+export type ItemEntry = { readonly place: number } & (
   | { readonly kind: 'file'; readonly row: number }
-  | { readonly kind: 'directory'; readonly directory: number };
+  | { readonly kind: 'directory'; readonly directory: number }
+);
 
 /** The items of a frozen dataset in their directories, as they are in memory: about 100 bytes an item. */
 export class LoadedManifest {
@@ -42,7 +43,11 @@ export class LoadedManifest {
 
   /** An entry of a directory, in the byte order of names. */
   entryAt(directory: number, index: number): ItemEntry {
-    return entryOf(this.#directories.entries[this.#firstEntry(directory) + index] ?? 0);
+    const place = this.#firstEntry(directory) + index;
+    const value = this.#directories.entries[place] ?? 0;
+    return value >= DIRECTORY_FLAG
+      ? { kind: 'directory', directory: value - DIRECTORY_FLAG, place }
+      : { kind: 'file', row: value, place };
   }
 
   /** The name of an entry of a directory. */
@@ -92,7 +97,7 @@ export class LoadedManifest {
     return this.#directories.displaced[index] ?? 0;
   }
 
-  /** The row of the item without place that has an identifier. */
+  /** Which of these, as {@link displacedAt} counts them, has an identifier. */
   findDisplaced(identifier: string): number | undefined {
     const wanted = Buffer.from(identifier, 'hex');
     if (wanted.length !== IDENTIFIER_BYTES || wanted.toString('hex') !== identifier) return undefined;
@@ -103,7 +108,7 @@ export class LoadedManifest {
       const middle = (low + high) >>> 1;
       const row = this.displacedAt(middle);
       const order = wanted.compare(identifiers, row * IDENTIFIER_BYTES, (row + 1) * IDENTIFIER_BYTES);
-      if (order === 0) return row;
+      if (order === 0) return middle;
       if (order > 0) low = middle + 1;
       else high = middle;
     }
@@ -136,10 +141,4 @@ export class LoadedManifest {
     const path = textStart(relpaths, items[entry.directory] ?? 0);
     return { start: path + inside, end: path + (nameStarts[entry.directory] ?? 0) - 1 };
   }
-}
-
-function entryOf(value: number): ItemEntry {
-  return value >= DIRECTORY_FLAG
-    ? { kind: 'directory', directory: value - DIRECTORY_FLAG }
-    : { kind: 'file', row: value };
 }

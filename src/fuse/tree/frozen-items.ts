@@ -44,8 +44,8 @@ export class FrozenItems implements DatasetItems {
   readonly owner: ItemOwner;
   readonly inodeNumbers: ItemInodeNumbers;
   readonly #options: FrozenItemsOptions;
-  readonly #files = new WeakNodes<ItemFile>();
-  readonly #directories = new WeakNodes<ItemDirectory>();
+  readonly #nodes = new WeakNodes<ItemFile | ItemDirectory>();
+  readonly #displaced = new WeakNodes<ItemFile>();
   #loading: SharedTask<LoadedManifest> | undefined;
   #version: string | undefined;
   #usage: SpaceUsage | undefined;
@@ -54,7 +54,7 @@ export class FrozenItems implements DatasetItems {
     this.owner = owner;
     this.#options = options;
     this.inodeNumbers = new ItemInodeNumbers(owner.uuid);
-    this.data = new ItemDirectory(this, '', options.dataAttributes);
+    this.data = new ItemDirectory(this, this, '', options.dataAttributes);
     this.unrepresentable = new UnrepresentableDirectory(this, options.unrepresentableAttributes);
   }
 
@@ -85,17 +85,19 @@ export class FrozenItems implements DatasetItems {
     this.#options.shelf.remove(this);
   }
 
-  file(manifest: LoadedManifest, row: number): ItemFile {
-    return this.#files.get(row, () => new ItemFile(this, manifest, row));
+  /** @param index as `displacedAt` counts */
+  displaced(manifest: LoadedManifest, index: number): ItemFile {
+    const row = manifest.displacedAt(index);
+    return this.#displaced.get(index, (home) => new ItemFile(home, this, manifest, row));
   }
 
   /** @param path of the directory that the entry is in, with a slash at its end unless it is empty */
   node(manifest: LoadedManifest, path: string, entry: ItemEntry, name: string): ItemFile | ItemDirectory {
-    if (entry.kind === 'file') return this.file(manifest, entry.row);
-    return this.#directories.get(entry.directory, () => {
+    return this.#nodes.get(entry.place, (home) => {
+      if (entry.kind === 'file') return new ItemFile(home, this, manifest, entry.row);
       const ino = inodeNumber('data', this.owner.uuid, `/${path}${name}`);
       const attributes = readOnlyAttributes('directory', this.owner.ownership, ino, 0, this.owner.time);
-      return new ItemDirectory(this, path + name, attributes);
+      return new ItemDirectory(home, this, path + name, attributes);
     });
   }
 
@@ -116,8 +118,8 @@ export class FrozenItems implements DatasetItems {
     this.#options.shelf.put(this, manifest);
     if (this.#version === manifest.version) return;
     // Rows mean something else now.
-    this.#files.clear();
-    this.#directories.clear();
+    this.#nodes.clear();
+    this.#displaced.clear();
     this.#version = manifest.version;
     this.#usage = { files: manifest.items.length, bytes: manifest.items.totalBytes };
     this.#options.onLoad(manifest);
@@ -128,6 +130,7 @@ export class FrozenItems implements DatasetItems {
 class ItemFile implements FileNode {
   readonly kind = 'file';
   readonly lifetime: Lifetime = 'forever';
+  readonly home: object;
   readonly #items: FrozenItems;
   readonly #row: number;
   readonly #version: string;
@@ -135,7 +138,8 @@ class ItemFile implements FileNode {
   readonly #size: number;
   readonly #timestamp: number;
 
-  constructor(items: FrozenItems, manifest: LoadedManifest, row: number) {
+  constructor(home: object, items: FrozenItems, manifest: LoadedManifest, row: number) {
+    this.home = home;
     this.#items = items;
     this.#row = row;
     this.#version = manifest.version;
@@ -164,12 +168,14 @@ class ItemFile implements FileNode {
 class ItemDirectory implements DirectoryNode {
   readonly kind = 'directory';
   readonly lifetime: Lifetime = 'forever';
+  readonly home: object;
   readonly #items: FrozenItems;
   readonly #path: string;
   readonly #attributes: Attributes;
   #number: { readonly number: number; readonly version: string } | undefined;
 
-  constructor(items: FrozenItems, path: string, attributes: Attributes) {
+  constructor(home: object, items: FrozenItems, path: string, attributes: Attributes) {
+    this.home = home;
     this.#items = items;
     this.#path = path;
     this.#attributes = attributes;
@@ -229,9 +235,9 @@ class UnrepresentableDirectory implements DirectoryNode {
 
   async lookup(name: string, signal: AbortSignal): Promise<Node> {
     const manifest = await this.#items.manifest(signal);
-    const row = manifest.findDisplaced(name);
-    if (row === undefined) throw new FsError('ENOENT', `no entry ${name}`);
-    return this.#items.file(manifest, row);
+    const index = manifest.findDisplaced(name);
+    if (index === undefined) throw new FsError('ENOENT', `no entry ${name}`);
+    return this.#items.displaced(manifest, index);
   }
 
   async list(signal: AbortSignal): Promise<DirectoryEntries> {
@@ -240,7 +246,7 @@ class UnrepresentableDirectory implements DirectoryNode {
     return new LazyEntries(
       manifest.displacedCount,
       (index) => manifest.items.identifier(manifest.displacedAt(index)),
-      (index) => items.file(manifest, manifest.displacedAt(index)),
+      (index) => items.displaced(manifest, index),
     );
   }
 }

@@ -1,31 +1,46 @@
+/** Neighbours share a weak reference: one for each node would keep the garbage collector busy. */
+const HOME_NODES_LOG2 = 5;
 /** So many entries are looked at for each that is added: more than one, so that the dead ones don't gather. */
 const LOOKED_AT = 2;
 
-/** Nodes by number, for as long as somebody else holds them: whoever asks meanwhile gets the same one. */
-export class WeakNodes<T extends object> {
-  readonly #nodes = new Map<number, WeakRef<T>>();
-  #sweep = this.#nodes.entries();
+/** Some neighbouring nodes, those of them that were asked for. */
+type Home<T> = (T | undefined)[];
 
-  get(number: number, make: () => T): T {
-    const known = this.#nodes.get(number)?.deref();
-    if (known) return known;
-    const node = make();
-    this.#nodes.set(number, new WeakRef(node));
-    for (let looked = 0; looked < LOOKED_AT; looked++) this.#sweepOne();
-    return node;
+/**
+ * Nodes by number, for as long as somebody else holds them or one of their neighbours: whoever asks meanwhile gets the
+ * same one.
+ */
+export class WeakNodes<T extends { readonly home: object }> {
+  readonly #homes = new Map<number, WeakRef<Home<T>>>();
+  #sweep = this.#homes.entries();
+
+  /** @param make gets what the node must hold as its `home` */
+  get(number: number, make: (home: object) => T): T {
+    const place = number & ((1 << HOME_NODES_LOG2) - 1);
+    const home = this.#home(number >>> HOME_NODES_LOG2);
+    return (home[place] ??= make(home));
   }
 
   clear(): void {
-    this.#nodes.clear();
+    this.#homes.clear();
+  }
+
+  #home(number: number): Home<T> {
+    const known = this.#homes.get(number)?.deref();
+    if (known) return known;
+    const home: Home<T> = [];
+    this.#homes.set(number, new WeakRef(home));
+    for (let looked = 0; looked < LOOKED_AT; looked++) this.#sweepOne();
+    return home;
   }
 
   #sweepOne(): void {
     const next = this.#sweep.next();
     if (next.done) {
-      this.#sweep = this.#nodes.entries();
+      this.#sweep = this.#homes.entries();
       return;
     }
-    const [number, node] = next.value;
-    if (node.deref() === undefined) this.#nodes.delete(number);
+    const [number, home] = next.value;
+    if (home.deref() === undefined) this.#homes.delete(number);
   }
 }
