@@ -33,7 +33,11 @@ export async function mountWith(
     if (isClosed) return;
     isClosed = true;
     const exited = child.exitCode === null ? once(child, 'exit') : undefined;
-    await run('umount', [path]).catch(() => child.kill('SIGTERM'));
+    // Whatever still holds it open must not keep the bench from going on.
+    await run('umount', [path]).catch(async () => {
+      await run('umount', ['--lazy', path]).catch(() => {});
+      child.kill('SIGTERM');
+    });
     await exited;
     rmdirSync(path);
   };
