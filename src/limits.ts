@@ -104,7 +104,7 @@ export const LOCAL_QUICK_BYTES = 16 * KiB;
 /** Files of a staged directory that are looked at at once, so that others get their turn. */
 export const LOCAL_LISTING_CHECKS_MAX = 32;
 /** How long rename(2) of a staged folder onto the root waits for its freeze: nobody can list the root meanwhile. */
-export const FREEZE_RENAME_WAIT_MS = 20_000;
+export const FREEZE_RENAME_WAIT_MS = 5_000;
 
 /** The longest name in a directory, in bytes of UTF-8 (Linux NAME_MAX). */
 export const NAME_MAX_BYTES = 255;

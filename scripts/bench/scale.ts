@@ -81,12 +81,10 @@ async function manyItems(bucket: TestBucket, count: number): Promise<Record<stri
   try {
     await mounted.sh('ls small/data');
     const before = { rss: await residentBytes(mounted.pid), requests: await requestsOf(mounted) };
-    let open = 0;
-    const listing = timed(async () => mounted.sh(`ls ${name}/data`)).then((ms) => {
-      open = ms;
-    });
+    const listing = timed(async () => mounted.sh(`ls ${name}/data`));
     // A name that the kernel does not keep, so that the mount is asked each time.
     const waited = await longestWait(`${mounted.path}/small/data/.`, listing);
+    const open = await listing;
     const opened = { rss: await residentBytes(mounted.pid), requests: await requestsOf(mounted) };
     const find = await timed(async () => mounted.sh(`find ${name}/data -type f -size -1 | wc -l`));
     const walked = await residentBytes(mounted.pid);
