@@ -115,10 +115,10 @@ describe.skipIf(obstacle !== '')(`mounting${obstacle}`, () => {
     }
   });
 
-  test("root's mounts read 4 MiB ahead", async () => {
+  test("root's mounts read a block ahead", async () => {
     const { mountpoint } = await mounts.mount();
     const { dev } = await stat(mountpoint);
-    expect((await readFile(`/sys/class/bdi/0:${dev & 0xff}/read_ahead_kb`, 'utf8')).trim()).toBe('4096');
+    expect((await readFile(`/sys/class/bdi/0:${dev & 0xff}/read_ahead_kb`, 'utf8')).trim()).toBe('256');
   });
 
   test('what is in the way is said in words', async () => {
