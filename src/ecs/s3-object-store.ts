@@ -158,7 +158,7 @@ class S3Store implements S3ObjectStore {
     const content = body instanceof Uint8Array ? body : this.#open(key, body, failure);
     const either = signal ? AbortSignal.any([signal, failure.signal]) : failure.signal;
     try {
-      await this.#object(key, either, (sending) =>
+      const { ETag } = await this.#object(key, either, (sending) =>
         this.#client.send(
           new PutObjectCommand({
             Bucket: this.bucket,
@@ -172,6 +172,9 @@ class S3Store implements S3ObjectStore {
           sending,
         ),
       );
+      // A proxy's login page is a 200, too, and every S3 store says what it has stored.
+      if (!ETag)
+        throw this.#error('bad-response', key, 'the answer to a put has no ETag: it is not from an S3 store');
     } finally {
       // Before its end this is a failure, which closes a connection where half of a refused upload hangs.
       if (content instanceof Readable) content.destroy();
