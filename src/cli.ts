@@ -1,10 +1,17 @@
 #!/usr/bin/env node
 import { Argument, Command, CommanderError, Option } from 'commander';
-import { parseBytes, parseId, parsePort, parseSeconds, parseUmask } from './commands/options.ts';
+import {
+  parseBytes,
+  parseCacheSize,
+  parseId,
+  parsePort,
+  parseSeconds,
+  parseUmask,
+} from './commands/options.ts';
 import { printError } from './commands/terminal.ts';
 import { RECEIVE_MODES } from './fuse/transport/kernel/receive/receiver.ts';
 import { TRANSPORT_NAMES } from './fuse/transport/transport.ts';
-import { MiB } from './limits.ts';
+import { DISK_CACHE_DEFAULT_BYTES, MiB } from './limits.ts';
 import { LOG_LEVELS } from './log.ts';
 import { VERSION } from './version.ts';
 
@@ -43,6 +50,13 @@ program
   .option('--umask <octal>', 'permission bits that no file has', parseUmask, 0)
   .option('--refresh <seconds>', 'how old the list of datasets, READMEs, tags … may get', parseSeconds, 60)
   .option('--cache-memory <size>', 'memory for blocks that were read (default: 256M)', parseBytes, 256 * MiB)
+  .option('--cache-dir <path>', 'where blocks are kept on disk (default: below ~/.cache)')
+  .option(
+    '--cache-size <size>',
+    'how much is kept on disk by all mounts together, or none (default: 10G)',
+    parseCacheSize,
+    DISK_CACHE_DEFAULT_BYTES,
+  )
   .addOption(
     new Option('--transport <name>', 'how to talk to the kernel')
       .choices(TRANSPORT_NAMES)

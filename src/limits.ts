@@ -24,6 +24,44 @@ export const READ_AHEAD_STEPS_MAX = 64;
 /** The most that one GET asks for. A longer range is several GETs side by side. */
 export const RANGED_GET_MAX_BYTES = 4 * MiB;
 
+/**
+ * The disk cache, per directory and over all processes that share it. Blocks of one content lie in files of so many
+ * neighbours, which come and go together: 16 MiB.
+ */
+export const DISK_EXTENT_BLOCKS = 64;
+/** The page of the file system: what follows a block on disk takes one. */
+export const DISK_PAGE_BYTES = 4 * KiB;
+/** What a file takes besides its blocks: many small items are many small files. */
+export const DISK_FILE_OVERHEAD_BYTES = 1 * KiB;
+/** What the disk cache takes unless it is told otherwise, and the least that it can be told. */
+export const DISK_CACHE_DEFAULT_BYTES = 10 * GiB;
+export const DISK_CACHE_MIN_BYTES = 64 * MiB;
+/** So much of the file system stays free. */
+export const DISK_FREE_MIN_PART = 0.05;
+/**
+ * A process writes such a part of the bound, then looks at what all of them have written together; where that is above
+ * one part of the bound, the oldest go until it is down to the other. So many processes may write at once before the
+ * bound could be passed.
+ */
+export const DISK_WRITE_GRANT_PART = 1 / 128;
+export const DISK_TRIM_ABOVE_PART = 15 / 16;
+export const DISK_TRIM_TO_PART = 7 / 8;
+export const DISK_WRITERS_MAX = 8;
+/** Blocks that wait to be written are one of so many parts of the block cache in memory; what is beyond is not kept. */
+export const DISK_QUEUE_CACHE_PARTS = 8;
+/** Files that are written at once. */
+export const DISK_WRITES_MAX = 2;
+/** After a write that failed, as on a full disk, nothing is written for this long. */
+export const DISK_WRITE_PAUSE_MS = 60_000;
+/** A file that is read is marked as used at most so often. */
+export const DISK_TOUCH_INTERVAL_MS = 60_000;
+/** What is remembered of which blocks of large contents are on disk, to hold them against their MD5 when all are. */
+export const WHOLE_CONTENTS_BITMAP_MAX_BYTES = 8 * MiB;
+/** Contents that a mount remembers to be damaged. */
+export const DAMAGED_CONTENTS_MAX = 16_384;
+/** Files whose last mark is remembered. */
+export const DISK_TOUCHED_FILES_MAX = 16_384;
+
 /** Requests to the store at once, over everything that a mount does. */
 export const STORE_REQUESTS_MAX = 32;
 /** Of these, so many are kept free for readers that wait, whatever else goes on. */
@@ -165,3 +203,6 @@ assert(RANGED_GET_MAX_BYTES % BLOCK_BYTES === 0);
 assert(READ_AHEAD_MIN_BYTES >= BLOCK_BYTES && READ_AHEAD_MAX_BYTES >= READ_AHEAD_MIN_BYTES);
 assert(STORE_REQUESTS_RESERVED < STORE_REQUESTS_MAX);
 assert(RETRY_DELAY_MIN_MS < RETRY_DELAY_MAX_MS);
+assert(DISK_WRITE_GRANT_PART * DISK_WRITERS_MAX <= 1 - DISK_TRIM_ABOVE_PART);
+assert(DISK_TRIM_TO_PART < DISK_TRIM_ABOVE_PART);
+assert(DISK_EXTENT_BLOCKS * BLOCK_BYTES >= RANGED_GET_MAX_BYTES);

@@ -1,4 +1,6 @@
 import { BlockCache, type BlockCacheStatistics } from './cache/block-cache.ts';
+import { BlockSource } from './cache/block-source.ts';
+import { type DiskCacheChoice, openDiskStore } from './cache/open-disk-store.ts';
 import type { Content } from './cache/block-key.ts';
 import { fillFromFiles } from './cache/fill-from-files.ts';
 import { itemContent } from './cache/item-content.ts';
@@ -57,6 +59,8 @@ export interface MountOptions {
   readonly cacheMemoryBytes: number;
   /** Where it is kept what is known of buckets; undefined: nowhere. */
   readonly metadataDirectory: string | undefined;
+  /** Undefined: none. */
+  readonly diskCache: DiskCacheChoice | undefined;
 }
 
 /** What `status` tells of a mount; plain data that survives JSON. */
@@ -112,9 +116,9 @@ export async function startMount(config: Config, options: MountOptions, log: Log
   const ending = new AbortController();
   const limiter = new RequestLimiter();
   const counters = new StoreCounters();
-  const cache = new BlockCache(options.cacheMemoryBytes);
   const problems = new Problems(log);
-  const { metadataDirectory } = options;
+  const { metadataDirectory, diskCache: choice, cacheMemoryBytes: memoryBytes } = options;
+  const disk = choice && (await openDiskStore({ choice, memoryBytes, clock, log }));
   const metadata = metadataDirectory
     ? new MetadataCache(metadataDirectory, METADATA_CACHE_MAX_BYTES, log)
     : undefined;
@@ -133,6 +137,12 @@ export async function startMount(config: Config, options: MountOptions, log: Log
       },
     },
   );
+  const source = new BlockSource({
+    ...(disk && { disk }),
+    originOf: (bucket) => stores.find((store) => store.config.bucket === bucket)?.config.endpoint ?? '',
+    onDamaged: (bucket, key, reason) => problems.report({ bucket, key, reason }),
+  });
+  const cache = new BlockCache(memoryBytes, source);
 
   const invalidations = new InvalidationRelay();
   const environment = {
@@ -191,7 +201,7 @@ export async function startMount(config: Config, options: MountOptions, log: Log
           hasher,
           clock,
           log,
-          onFrozen: async (dataset) => fillFromFiles(cache, contentsOf(bucket, dataset)),
+          onFrozen: async (dataset) => fillFromFiles(cache, { bucket }, contentsOf(bucket, dataset)),
           onLanded: async () => roots.get(bucket)?.refresh(),
         });
         freezesOf.set(bucket, freezes);
@@ -214,6 +224,7 @@ export async function startMount(config: Config, options: MountOptions, log: Log
     ending.abort();
     for (const store of stores) store.close();
     await metadata?.close();
+    await disk?.close();
     await Promise.all(Array.from(stagings.values(), async ({ area }) => area.close()));
   };
 
@@ -264,6 +275,7 @@ export async function startMount(config: Config, options: MountOptions, log: Log
       ...(await staged.status()),
     }),
     refresh: async () => {
+      source.forgive();
       await Promise.all(Array.from(roots.values(), (root) => root.refresh()));
     },
     unmount: () => session.unmount(),

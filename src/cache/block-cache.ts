@@ -1,13 +1,5 @@
-import { createHash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
-import {
-  type ObjectInfo,
-  type ObjectStore,
-  type Priority,
-  type RequestOptions,
-  StoreError,
-} from '../ecs/object-store.ts';
-import { FsError, type FsErrorCode } from '../errors.ts';
+import type { ObjectStore, Priority } from '../ecs/object-store.ts';
 import {
   BLOCK_BYTES,
   BLOCK_OVERHEAD_BYTES,
@@ -16,6 +8,8 @@ import {
 } from '../limits.ts';
 import { SharedTask } from '../shared-task.ts';
 import { type Content, blockKey } from './block-key.ts';
+import { BlockSource } from './block-source.ts';
+import type { DiskStoreStatistics } from './disk-store.ts';
 import { ReadAheadBudget } from './read-ahead-budget.ts';
 
 /** What the cache did since it was made, in blocks and bytes. */
@@ -28,6 +22,8 @@ export interface BlockCacheStatistics {
   readonly maxBytes: number;
   /** Bytes that came from the store. */
   readonly fetchedBytes: number;
+  /** Undefined without a disk cache. */
+  readonly disk?: DiskStoreStatistics | undefined;
 }
 
 /** A run of neighbouring blocks on its way from the store, by their number. */
@@ -49,13 +45,19 @@ export class BlockCache {
   readonly #promotions = new WeakMap<Flight, AbortController>();
   #hits = 0;
   #misses = 0;
-  #fetchedBytes = 0;
+  readonly #source: BlockSource;
 
   /**
    * @param maxBytes what the blocks in the cache may take together, in bytes, each with
    *   {@link BLOCK_OVERHEAD_BYTES}; those on their way come on top
+   * @param source where blocks come from that are not in memory; default: straight from the store
    */
-  constructor(maxBytes: number) {
+  constructor(maxBytes: number, source = new BlockSource()) {
+    this.#source = source;
+    source.onDamaged((content) => {
+      for (let number = 0; number * BLOCK_BYTES < content.size; number += 1)
+        this.#blocks.delete(blockKey(content, number));
+    });
     this.readAhead = new ReadAheadBudget(Math.floor(maxBytes / READ_AHEAD_CACHE_PARTS));
     this.#blocks = new LRUCache({
       maxSize: maxBytes,
@@ -70,7 +72,8 @@ export class BlockCache {
       blocks: this.#blocks.size,
       bytes: this.#blocks.calculatedSize,
       maxBytes: this.#blocks.maxSize,
-      fetchedBytes: this.#fetchedBytes,
+      fetchedBytes: this.#source.fetchedBytes,
+      disk: this.#source.diskStatistics,
     };
   }
 
@@ -87,6 +90,7 @@ export class BlockCache {
     length: number,
     signal: AbortSignal,
   ): Promise<readonly Uint8Array[]> {
+    this.check(store, content);
     const end = Math.min(content.size, offset + length);
     if (offset >= end) return [];
     const first = Math.floor(offset / BLOCK_BYTES);
@@ -145,8 +149,14 @@ export class BlockCache {
    *
    * @param block as long as the block is; must not be written to any more
    */
-  insert(content: Content, number: number, block: Uint8Array): void {
+  insert(store: { readonly bucket: string }, content: Content, number: number, block: Uint8Array): void {
     this.#blocks.set(blockKey(content, number), block);
+    this.#source.keep(store, content, new Map([[number, block]]));
+  }
+
+  /** @throws FsError EIO when it turned out that the object in the store is another than this content */
+  check(store: { readonly bucket: string }, content: Content): void {
+    this.#source.check(store, content);
   }
 
   /** The flights that carry the given blocks (ascending); requests are started for those that are on none yet. */
@@ -181,16 +191,13 @@ export class BlockCache {
     const promotion = new AbortController();
     const flight: Flight = new SharedTask(async (signal) => {
       try {
-        const fetched = await fetchBlocks(store, content, run, {
+        const blocks = await this.#source.load(store, content, run, {
           signal,
           priority,
           promotion: promotion.signal,
         });
-        for (const [number, block] of fetched) {
-          this.#blocks.set(blockKey(content, number), block);
-          this.#fetchedBytes += block.length;
-        }
-        return fetched;
+        for (const [number, block] of blocks) this.#blocks.set(blockKey(content, number), block);
+        return blocks;
       } finally {
         for (const number of run) {
           const key = blockKey(content, number);
@@ -202,62 +209,4 @@ export class BlockCache {
     for (const number of run) this.#flights.set(blockKey(content, number), flight);
     return flight;
   }
-}
-
-async function fetchBlocks(
-  store: ObjectStore,
-  content: Content,
-  run: readonly number[],
-  options: RequestOptions & { readonly signal: AbortSignal },
-): Promise<ReadonlyMap<number, Uint8Array>> {
-  const offset = (run[0] ?? 0) * BLOCK_BYTES;
-  const blocks = new Map(
-    run.map((number): [number, Uint8Array] => [
-      number,
-      Buffer.allocUnsafeSlow(Math.min(BLOCK_BYTES, content.size - number * BLOCK_BYTES)),
-    ]),
-  );
-  const buffers = [...blocks.values()];
-  let info: ObjectInfo;
-  try {
-    info = await store.getRange(content.key, offset, buffers, options);
-  } catch (error) {
-    if (!(error instanceof StoreError)) throw error;
-    if (error.reason === 'no-such-key') throw altered(store, content, 'is missing', error);
-    // The store's words tell how long it is.
-    if (error.reason === 'short') throw new FsError(alteredCode(content), error.message, { cause: error });
-    // Whatever else the store means by it, the file is there: its name was found.
-    if (error.code === 'ENOENT') throw new FsError('EIO', error.message, { cause: error });
-    throw error;
-  }
-  verify(store, content, info, buffers);
-  return blocks;
-}
-
-function verify(
-  store: ObjectStore,
-  content: Content,
-  info: ObjectInfo,
-  buffers: readonly Uint8Array[],
-): void {
-  if (content.etag !== undefined && info.etag !== content.etag) {
-    throw altered(store, content, 'has another ETag');
-  }
-  if (info.size !== content.size) {
-    throw altered(store, content, `has ${info.size} bytes and should have ${content.size}`);
-  }
-  const [whole] = buffers;
-  if (content.md5 !== undefined && whole?.length === content.size) {
-    const md5 = createHash('md5').update(whole).digest('hex');
-    if (md5 !== content.md5) throw altered(store, content, `has MD5 ${md5} and should have ${content.md5}`);
-  }
-}
-
-/** What has an ETag may be replaced and is then to be looked up anew; anything else is damaged. */
-function alteredCode(content: Content): FsErrorCode {
-  return content.etag === undefined ? 'EIO' : 'ESTALE';
-}
-
-function altered(store: ObjectStore, content: Content, what: string, cause?: unknown): FsError {
-  return new FsError(alteredCode(content), `${store.bucket}/${content.key}: the object ${what}`, { cause });
 }

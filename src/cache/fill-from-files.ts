@@ -13,6 +13,7 @@ import type { Content } from './block-key.ts';
  */
 export async function fillFromFiles(
   cache: BlockCache,
+  store: { readonly bucket: string },
   files: Iterable<{ readonly content: Content; readonly path: string }>,
 ): Promise<void> {
   let bytesLeft = cache.statistics.maxBytes / FILLED_CACHE_PARTS;
@@ -21,7 +22,7 @@ export async function fillFromFiles(
     if (content.size === 0 || content.size > bytesLeft || content.md5 === undefined) continue;
     const { blocks, md5 } = await readBlocks(path, content.size);
     if (md5 !== content.md5) continue;
-    blocks.forEach((block, number) => cache.insert(content, number, block));
+    blocks.forEach((block, number) => cache.insert(store, content, number, block));
     bytesLeft -= content.size;
   }
 }

@@ -12,7 +12,8 @@ import { transportNamed } from '../fuse/transport/transports.ts';
 import { LOG_FILE_MAX_BYTES } from '../limits.ts';
 import { type LogLevel, createLogger } from '../log.ts';
 import { type RunningMount, startMount } from '../mount.ts';
-import { defaultCacheDirectory, stateDirectory } from '../state-directory.ts';
+import { stateDirectory } from '../state-directory.ts';
+import { cacheDirectoryOf, diskCacheOf } from './disk-cache.ts';
 import { print, printError } from './terminal.ts';
 
 export interface MountCommandOptions {
@@ -28,6 +29,8 @@ export interface MountCommandOptions {
   readonly umask: number;
   readonly refresh: number;
   readonly cacheMemory: number;
+  readonly cacheDir?: string;
+  readonly cacheSize: number | 'none';
   readonly transport: TransportName;
   readonly receive: ReceiveMode;
   readonly logLevel: LogLevel;
@@ -99,7 +102,8 @@ async function runMount(
         stagingDirectory: resolve(options.stagingDir ?? join(stateDirectory(), 'staging')),
         refreshSeconds: options.refresh,
         cacheMemoryBytes: options.cacheMemory,
-        metadataDirectory: join(defaultCacheDirectory(config.cacheDirectory), 'metadata-1'),
+        metadataDirectory: join(cacheDirectoryOf(config, options), 'metadata-1'),
+        diskCache: diskCacheOf(config, options),
       },
       log,
     );

@@ -1,5 +1,5 @@
 import { InvalidArgumentError } from 'commander';
-import { GiB, KiB, MiB } from '../limits.ts';
+import { DISK_CACHE_MIN_BYTES, GiB, KiB, MiB } from '../limits.ts';
 
 /** Parsers of option values for commander; what they refuse is wrong usage. */
 
@@ -13,6 +13,14 @@ export function parseBytes(text: string): number {
   if (!Number.isSafeInteger(bytes) || bytes < 1) {
     throw new InvalidArgumentError('A size is a number and K, M or G, such as 256M.');
   }
+  return bytes;
+}
+
+/** `none`, or bytes as {@link parseBytes} takes them, {@link DISK_CACHE_MIN_BYTES} or more. */
+export function parseCacheSize(text: string): number | 'none' {
+  if (text === 'none') return text;
+  const bytes = parseBytes(text);
+  if (bytes < DISK_CACHE_MIN_BYTES) throw new InvalidArgumentError('Give 64M or more, or none.');
   return bytes;
 }
 

@@ -1,3 +1,4 @@
+import type { DiskStoreStatistics } from '../cache/disk-store.ts';
 import { readJournals } from '../freeze/journal.ts';
 import type { StagedStatus } from '../freeze/staged-buckets.ts';
 import type { MountStatus } from '../mount.ts';
@@ -43,6 +44,7 @@ function describe(mount: MountStatus): string {
     row('process', `${mount.pid}, since ${mount.startedAt}, ${mount.transport}, version ${mount.version}`),
     row('open', `${mount.openHandles} files and directories`),
     row('cache', `${formatBytes(cache.bytes)} of ${formatBytes(cache.maxBytes)}, hits ${hitRate}`),
+    ...(cache.disk ? [row('on disk', describeDisk(cache.disk))] : []),
     row(
       'requests',
       `${requests}, ${errors} failed, ${store.retries} retries, ${formatBytes(store.bytesRead)} read`,
@@ -57,6 +59,18 @@ function describe(mount: MountStatus): string {
         `    ${styled('yellow', printable(`${bucket}/${key}`))}: ${printable(reason)}`,
     ),
   ].join('\n');
+}
+
+/** Such as `1.2 GiB of 10.0 GiB in /home/me/.cache/dtool-ecs-mount, hits 93.0 %`. */
+function describeDisk(disk: DiskStoreStatistics): string {
+  const { bytes = 0, maxBytes, directory, hits, misses, corruptBlocks, droppedBlocks, paused } = disk;
+  return [
+    `${formatBytes(bytes)} of ${formatBytes(maxBytes)} in ${directory}`,
+    `hits ${hits + misses === 0 ? '-' : `${((100 * hits) / (hits + misses)).toFixed(1)} %`}`,
+    ...(corruptBlocks > 0 ? [`${corruptBlocks} damaged blocks not served`] : []),
+    ...(droppedBlocks > 0 ? [`${droppedBlocks} blocks not kept`] : []),
+    ...(paused === undefined ? [] : [`not written to now: ${paused}`]),
+  ].join(', ');
 }
 
 /** Such as `lab/results: uploading, 12.0 MiB of 1.0 GiB, 3 of 20 items`. */

@@ -30,7 +30,7 @@ test('what was filled in is read without a request, as far as a part of the cach
   const tooLarge = await fileOf('large', randomBytesOf(2, 2 * MiB));
   const small = await fileOf('small', Buffer.from('small'));
   const empty = await fileOf('empty', Buffer.of());
-  await fillFromFiles(cache, [first, tooLarge, empty, small]);
+  await fillFromFiles(cache, store, [first, tooLarge, empty, small]);
   const read = await cache.read(store, first.content, 0, first.content.size, signal);
   expect(createHash('md5').update(Buffer.concat(read)).digest('hex')).toBe(first.content.md5);
   expect(Buffer.concat(await cache.read(store, small.content, 0, 100, signal)).toString()).toBe('small');
@@ -42,8 +42,8 @@ test('a file that is not what was uploaded is left out', async () => {
   const cache = new BlockCache(8 * MiB);
   const { content, path } = await fileOf('changed', Buffer.from('before'));
   await writeFile(path, 'behind');
-  await fillFromFiles(cache, [{ content, path }]);
+  await fillFromFiles(cache, { bucket: 'bucket' }, [{ content, path }]);
   await writeFile(path, 'short');
-  await fillFromFiles(cache, [{ content, path }]);
+  await fillFromFiles(cache, { bucket: 'bucket' }, [{ content, path }]);
   expect(cache.statistics.blocks).toBe(0);
 });

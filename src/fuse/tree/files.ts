@@ -25,6 +25,12 @@ export function openContent(
   content: Content,
   onStale: () => void = () => {},
 ): OpenFile {
+  try {
+    source.cache.check(source.store, content);
+  } catch (error) {
+    source.onReadError(content.key, error);
+    throw error;
+  }
   const reader = new ContentReader(source.cache, source.store, content);
   return {
     read: async (offset, length, signal) => {

@@ -1,0 +1,152 @@
+import { LRUCache } from 'lru-cache';
+import type { ObjectStore, RequestOptions } from '../ecs/object-store.ts';
+import type { FsError } from '../errors.ts';
+import { DAMAGED_CONTENTS_MAX } from '../limits.ts';
+import type { Content } from './block-key.ts';
+import { type DiskContent, diskContent } from './disk-slot.ts';
+import type { DiskStore, DiskStoreStatistics } from './disk-store.ts';
+import { altered, fetchBlocks } from './fetch-blocks.ts';
+import { WholeContents } from './whole-contents.ts';
+
+/** A bucket, as far as it tells where bytes come from. */
+interface Bucket {
+  readonly bucket: string;
+}
+
+export interface BlockSourceOptions {
+  readonly disk?: DiskStore;
+  /** Names the store of a bucket, such as its endpoint: what one says can't be served for what another has. */
+  readonly originOf?: (bucket: string) => string;
+  /** Hears once of an object that is not what its MD5 says, which a read of all of it has shown. */
+  readonly onDamaged?: (bucket: string, key: string, reason: string) => void;
+}
+
+/**
+ * Where blocks come from that are not in memory: the disk, and else the store, and then they are kept on disk. Once all
+ * of a content is on disk it is held against its MD5; one that is another is not served any more.
+ */
+export class BlockSource {
+  readonly #options: BlockSourceOptions;
+  readonly #names = new WeakMap<Content, DiskContent>();
+  readonly #whole: WholeContents | undefined;
+  /** What is wrong with contents, by their key on disk. */
+  readonly #damaged = new LRUCache<string, FsError>({ max: DAMAGED_CONTENTS_MAX });
+  readonly #forget: ((content: Content) => void)[] = [];
+  #fetchedBytes = 0;
+
+  constructor(options: BlockSourceOptions = {}) {
+    this.#options = options;
+    this.#whole = options.disk && new WholeContents(options.disk);
+  }
+
+  /** Bytes that came from the store. */
+  get fetchedBytes(): number {
+    return this.#fetchedBytes;
+  }
+
+  get diskStatistics(): DiskStoreStatistics | undefined {
+    return this.#options.disk?.statistics;
+  }
+
+  /** @throws FsError EIO when it turned out that the object in the store is another than this content */
+  check(store: Bucket, content: Content): void {
+    const error = this.#damaged.size > 0 && this.#damaged.get(this.#nameOf(store, content).key);
+    if (error) throw error;
+  }
+
+  /** @param forget is called with a content that is to be served no more, whatever is held of it */
+  onDamaged(forget: (content: Content) => void): void {
+    this.#forget.push(forget);
+  }
+
+  /** Lets contents be tried again that were another than they should be. */
+  forgive(): void {
+    this.#damaged.clear();
+  }
+
+  /**
+   * Loads blocks.
+   *
+   * @param run numbers that follow each other, within what one request may ask for
+   * @throws as {@link fetchBlocks}
+   */
+  async load(
+    store: ObjectStore,
+    content: Content,
+    run: readonly number[],
+    options: RequestOptions & { readonly signal: AbortSignal },
+  ): Promise<ReadonlyMap<number, Uint8Array>> {
+    const { disk } = this.#options;
+    if (!disk || !isLasting(content)) return this.#fetch(store, content, run, options);
+    const name = this.#nameOf(store, content);
+    const onDisk = await disk.read(name, run);
+    options.signal.throwIfAborted();
+    const blocks = new Map(Array.from(onDisk, ([number, { bytes }]) => [number, bytes]));
+    const missing = run.filter((number) => !onDisk.has(number));
+    for (const [number, { isVerified }] of onDisk) this.#saw(store, content, [number], isVerified);
+    const fetched = await Promise.all(
+      neighbours(missing).map(async (part) => this.#fetch(store, content, part, options)),
+    );
+    for (const part of fetched) {
+      for (const [number, block] of part) blocks.set(number, block);
+      this.keep(store, content, part);
+    }
+    this.check(store, content);
+    return blocks;
+  }
+
+  /** Keeps blocks on disk, if it can; nobody waits for that. */
+  keep(store: Bucket, content: Content, blocks: ReadonlyMap<number, Uint8Array>): void {
+    void this.#write(store, content, blocks);
+  }
+
+  async #write(store: Bucket, content: Content, blocks: ReadonlyMap<number, Uint8Array>): Promise<void> {
+    const { disk } = this.#options;
+    if (!disk || !isLasting(content)) return;
+    const isWritten = await disk.write(this.#nameOf(store, content), blocks);
+    if (isWritten) this.#saw(store, content, [...blocks.keys()], false);
+  }
+
+  async #fetch(...given: Parameters<typeof fetchBlocks>): Promise<ReadonlyMap<number, Uint8Array>> {
+    const blocks = await fetchBlocks(...given);
+    for (const { length } of blocks.values()) this.#fetchedBytes += length;
+    return blocks;
+  }
+
+  #saw(store: Bucket, content: Content, blocks: readonly number[], isVerified: boolean): void {
+    if (content.md5 === undefined) return;
+    const name = this.#nameOf(store, content);
+    this.#whole?.saw(name, blocks, isVerified, (md5) => {
+      const error = altered(store, content, `has MD5 ${md5} and should have ${content.md5}`);
+      this.#damaged.set(name.key, error);
+      for (const forget of this.#forget) forget(content);
+      this.#options.onDamaged?.(store.bucket, content.key, error.message);
+    });
+  }
+
+  #nameOf(store: Bucket, content: Content): DiskContent {
+    let name = this.#names.get(content);
+    if (!name) {
+      const origin = this.#options.originOf?.(store.bucket) ?? '';
+      name = diskContent(`${origin}/${store.bucket}`, content);
+      this.#names.set(content, name);
+    }
+    return name;
+  }
+}
+
+/** Whether a content's name says enough of it to outlive the mount: its hash, or the store's own name for the version. */
+function isLasting({ md5, etag }: Content): boolean {
+  return md5 !== undefined || (etag !== undefined && etag !== '');
+}
+
+/** Ascending numbers as runs that follow each other. */
+function neighbours(numbers: readonly number[]): readonly (readonly number[])[] {
+  const runs: number[][] = [];
+  for (const number of numbers) {
+    const run = runs.at(-1);
+    if (run?.at(-1) === number - 1) run.push(number);
+    else runs.push([number]);
+  }
+  return runs;
+}

@@ -1,0 +1,77 @@
+import { createHash } from 'node:crypto';
+import { type ObjectInfo, type ObjectStore, type RequestOptions, StoreError } from '../ecs/object-store.ts';
+import { FsError, type FsErrorCode } from '../errors.ts';
+import { BLOCK_BYTES } from '../limits.ts';
+import type { Content } from './block-key.ts';
+
+/**
+ * Fetches neighbouring blocks with one request, and makes sure that the object is the content as far as that shows: its
+ * size, its ETag where one is known, its MD5 where the blocks are all of it.
+ *
+ * @param run numbers that follow each other
+ * @throws FsError EIO when the object is missing or is not this content, ESTALE instead when the content has an ETag;
+ *   StoreError when it can't be had
+ */
+export async function fetchBlocks(
+  store: ObjectStore,
+  content: Content,
+  run: readonly number[],
+  options: RequestOptions & { readonly signal: AbortSignal },
+): Promise<ReadonlyMap<number, Uint8Array>> {
+  const offset = (run[0] ?? 0) * BLOCK_BYTES;
+  const blocks = new Map(
+    run.map((number): [number, Uint8Array] => [
+      number,
+      Buffer.allocUnsafeSlow(Math.min(BLOCK_BYTES, content.size - number * BLOCK_BYTES)),
+    ]),
+  );
+  const buffers = [...blocks.values()];
+  let info: ObjectInfo;
+  try {
+    info = await store.getRange(content.key, offset, buffers, options);
+  } catch (error) {
+    if (!(error instanceof StoreError)) throw error;
+    if (error.reason === 'no-such-key') throw altered(store, content, 'is missing', error);
+    // The store's words tell how long it is.
+    if (error.reason === 'short') throw new FsError(alteredCode(content), error.message, { cause: error });
+    // Whatever else the store means by it, the file is there: its name was found.
+    if (error.code === 'ENOENT') throw new FsError('EIO', error.message, { cause: error });
+    throw error;
+  }
+  verify(store, content, info, buffers);
+  return blocks;
+}
+
+function verify(
+  store: ObjectStore,
+  content: Content,
+  info: ObjectInfo,
+  buffers: readonly Uint8Array[],
+): void {
+  if (content.etag !== undefined && info.etag !== content.etag) {
+    throw altered(store, content, 'has another ETag');
+  }
+  if (info.size !== content.size) {
+    throw altered(store, content, `has ${info.size} bytes and should have ${content.size}`);
+  }
+  const [whole] = buffers;
+  if (content.md5 !== undefined && whole?.length === content.size) {
+    const md5 = createHash('md5').update(whole).digest('hex');
+    if (md5 !== content.md5) throw altered(store, content, `has MD5 ${md5} and should have ${content.md5}`);
+  }
+}
+
+/** What has an ETag may be replaced and is then to be looked up anew; anything else is damaged. */
+function alteredCode(content: Content): FsErrorCode {
+  return content.etag === undefined ? 'EIO' : 'ESTALE';
+}
+
+/** The error of an object that is not the content that it should be. */
+export function altered(
+  store: { readonly bucket: string },
+  content: Content,
+  what: string,
+  cause?: unknown,
+): FsError {
+  return new FsError(alteredCode(content), `${store.bucket}/${content.key}: the object ${what}`, { cause });
+}
