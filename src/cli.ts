@@ -126,6 +126,26 @@ program
     await discardCommand(target, options, (message) => command.error(message));
   });
 
+const cacheOptions = (command: Command): Command =>
+  command
+    .argument(
+      '<target...>',
+      'BUCKET/DATASET, ecs://BUCKET/UUID, a path in a mount, or BUCKET for all frozen datasets',
+    )
+    .option('--cache-dir <path>', 'as of the mount')
+    .option('--cache-size <size>', 'as of the mount', parseCacheSize, DISK_CACHE_DEFAULT_BYTES)
+    .option('--json', 'print JSON', false);
+
+cacheOptions(program.command('warm'))
+  .description('fill the disk cache with datasets or parts of them; needs no mount')
+  .option('--check', 'only tell how much is in the cache', false)
+  .addOption(new Option('--evict', 'remove them from the cache instead').default(false).conflicts('check'))
+  .action(lazily(async () => (await import('./commands/warm.ts')).warmCommand));
+
+cacheOptions(program.command('verify'))
+  .description('read every item and hold it against the manifest; needs no mount')
+  .action(lazily(async () => (await import('./commands/verify.ts')).verifyCommand));
+
 program
   .command('status')
   .description('tell of the running mounts: cache, requests, problems')

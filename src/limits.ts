@@ -59,6 +59,15 @@ export const DISK_TOUCH_INTERVAL_MS = 60_000;
 export const WHOLE_CONTENTS_BITMAP_MAX_BYTES = 8 * MiB;
 /** Contents that a mount remembers to be damaged. */
 export const DAMAGED_CONTENTS_MAX = 16_384;
+/** Requests of `warm` at once for items, and for each of the large ones; its store has its own limit for all together. */
+export const WARM_REQUESTS_MAX = 8;
+/** Items that `verify` reads at once, and requests ahead of what it hashes in each. */
+export const VERIFY_ITEMS_MAX = 8;
+export const VERIFY_RUNS_AHEAD = 3;
+/** What `warm` and `verify` may hold in blocks, where a mount has `--cache-memory`. */
+export const CACHE_COMMAND_MEMORY_BYTES = 256 * MiB;
+/** Items and blocks that are looked for on disk in one go. */
+export const CACHE_COMMAND_BATCH = 4_096;
 /** Files whose last mark is remembered. */
 export const DISK_TOUCHED_FILES_MAX = 16_384;
 

@@ -17,6 +17,11 @@ export interface BlockSourceOptions {
   readonly disk?: DiskStore;
   /** Names the store of a bucket, such as its endpoint: what one says can't be served for what another has. */
   readonly originOf?: (bucket: string) => string;
+  /**
+   * Whether all blocks are kept, however long that takes, and whoever loads them waits for it; contents are then not held
+   * against their MD5 by themselves. Default: false.
+   */
+  readonly isEager?: boolean;
   /** Hears once of an object that is not what its MD5 says, which a read of all of it has shown. */
   readonly onDamaged?: (bucket: string, key: string, reason: string) => void;
 }
@@ -36,7 +41,7 @@ export class BlockSource {
 
   constructor(options: BlockSourceOptions = {}) {
     this.#options = options;
-    this.#whole = options.disk && new WholeContents(options.disk);
+    if (options.disk && options.isEager !== true) this.#whole = new WholeContents(options.disk);
   }
 
   /** Bytes that came from the store. */
@@ -50,7 +55,7 @@ export class BlockSource {
 
   /** @throws FsError EIO when it turned out that the object in the store is another than this content */
   check(store: Bucket, content: Content): void {
-    const error = this.#damaged.size > 0 && this.#damaged.get(this.#nameOf(store, content).key);
+    const error = this.#damaged.size > 0 && this.#damaged.get(this.nameOf(store, content).key);
     if (error) throw error;
   }
 
@@ -78,7 +83,7 @@ export class BlockSource {
   ): Promise<ReadonlyMap<number, Uint8Array>> {
     const { disk } = this.#options;
     if (!disk || !isLasting(content)) return this.#fetch(store, content, run, options);
-    const name = this.#nameOf(store, content);
+    const name = this.nameOf(store, content);
     const onDisk = await disk.read(name, run);
     options.signal.throwIfAborted();
     const blocks = new Map(Array.from(onDisk, ([number, { bytes }]) => [number, bytes]));
@@ -89,7 +94,8 @@ export class BlockSource {
     );
     for (const part of fetched) {
       for (const [number, block] of part) blocks.set(number, block);
-      this.keep(store, content, part);
+      const keeping = this.#write(store, content, part);
+      if (this.#options.isEager === true) await keeping;
     }
     this.check(store, content);
     return blocks;
@@ -101,9 +107,9 @@ export class BlockSource {
   }
 
   async #write(store: Bucket, content: Content, blocks: ReadonlyMap<number, Uint8Array>): Promise<void> {
-    const { disk } = this.#options;
+    const { disk, isEager } = this.#options;
     if (!disk || !isLasting(content)) return;
-    const isWritten = await disk.write(this.#nameOf(store, content), blocks);
+    const isWritten = await disk.write(this.nameOf(store, content), blocks, isEager);
     if (isWritten) this.#saw(store, content, [...blocks.keys()], false);
   }
 
@@ -115,7 +121,7 @@ export class BlockSource {
 
   #saw(store: Bucket, content: Content, blocks: readonly number[], isVerified: boolean): void {
     if (content.md5 === undefined) return;
-    const name = this.#nameOf(store, content);
+    const name = this.nameOf(store, content);
     this.#whole?.saw(name, blocks, isVerified, (md5) => {
       const error = altered(store, content, `has MD5 ${md5} and should have ${content.md5}`);
       this.#damaged.set(name.key, error);
@@ -124,7 +130,8 @@ export class BlockSource {
     });
   }
 
-  #nameOf(store: Bucket, content: Content): DiskContent {
+  /** A content's name on disk. */
+  nameOf(store: Bucket, content: Content): DiskContent {
     let name = this.#names.get(content);
     if (!name) {
       const origin = this.#options.originOf?.(store.bucket) ?? '';

@@ -3,9 +3,14 @@ import type { Clock } from '../clock.ts';
 import type { FreezeProgress } from '../freeze/progress.ts';
 import { formatBytes } from './terminal.ts';
 
-/** Shows how far a freeze is, on standard error. */
+/** How far something is that goes through items and their bytes. */
+export interface Progress extends Pick<FreezeProgress, 'items' | 'totalItems' | 'bytes' | 'totalBytes'> {
+  readonly phase: FreezeProgress['phase'] | 'fetching' | 'verifying';
+}
+
+/** Shows how far a command is, on standard error. */
 export interface ProgressDisplay {
-  readonly update: (progress: FreezeProgress) => void;
+  readonly update: (progress: Progress) => void;
   /** Leaves the last state where it is. May be called again. */
   readonly end: () => void;
 }
@@ -15,23 +20,25 @@ export function showProgress(clock: Clock): ProgressDisplay {
   return process.stderr.isTTY ? progressBar(clock) : progressLines();
 }
 
-const VERBS: Readonly<Record<FreezeProgress['phase'], string>> = {
+const VERBS: Readonly<Record<Progress['phase'], string>> = {
   checking: 'Checking',
   uploading: 'Uploading',
   committing: 'Committing',
+  fetching: 'Fetching',
+  verifying: 'Verifying',
 };
 
 /** The rate is the mean since the phase is watched. */
 function progressBar(clock: Clock): ProgressDisplay {
   let bar: SingleBar | undefined;
-  let phase: FreezeProgress['phase'] | undefined;
+  let phase: Progress['phase'] | undefined;
   let startedAt = 0;
   let bytesBefore = 0;
   const end = (): void => {
     bar?.stop();
     bar = undefined;
   };
-  const update = (progress: FreezeProgress): void => {
+  const update = (progress: Progress): void => {
     const { bytes, totalBytes, items, totalItems } = progress;
     const shown = shownPhase(progress);
     const seconds = (clock.monotonic() - startedAt) / 1000;
@@ -66,7 +73,7 @@ function progressBar(clock: Clock): ProgressDisplay {
 
 function progressLines(): ProgressDisplay {
   let told = '';
-  const update = (progress: FreezeProgress): void => {
+  const update = (progress: Progress): void => {
     const { done, total } = workOf(progress);
     const tenth = total === 0 ? 10 : Math.floor((done / total) * 10);
     const phase = shownPhase(progress);
@@ -83,14 +90,14 @@ function progressLines(): ProgressDisplay {
 }
 
 /** Committing takes a moment: all that there is to tell of it is that everything is uploaded. */
-function shownPhase({ phase }: FreezeProgress): FreezeProgress['phase'] {
+function shownPhase({ phase }: Progress): Progress['phase'] {
   return phase === 'committing' ? 'uploading' : phase;
 }
 
 /** Bytes, with something for each item: many small files take their time, too. */
 const ITEM_WORTH_BYTES = 64 * 1024;
 
-function workOf({ items, totalItems, bytes, totalBytes }: FreezeProgress): {
+function workOf({ items, totalItems, bytes, totalBytes }: Progress): {
   readonly done: number;
   readonly total: number;
 } {

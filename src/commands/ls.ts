@@ -11,9 +11,9 @@ import { RequestLimiter } from '../ecs/limiting-object-store.ts';
 import { StoreCounters } from '../ecs/store-counters.ts';
 import { UserError } from '../errors.ts';
 import { forEachBounded } from '../for-each-bounded.ts';
-import { assignNames, assignProtoNames } from '../fuse/tree/dataset-names.ts';
 import { LISTING_READS_MAX } from '../limits.ts';
 import { silentLogger } from '../log.ts';
+import { findDataset, namesOf } from './find-dataset.ts';
 import { type Target, parseTarget } from './target.ts';
 import { formatBytes, formatTable, formatTime, print, printError, printJson } from './terminal.ts';
 
@@ -115,34 +115,9 @@ async function listDatasets({ store, config }: BucketStore): Promise<readonly Li
   }));
 }
 
-/** The names that the datasets have in a mount, those that are not frozen at the end. */
-function namesOf(entries: readonly DatasetEntry[]): ReadonlyMap<string, DatasetEntry> {
-  const named = entries.map((entry) => ({
-    entry,
-    uuid: entry.uuid,
-    name: entry.admin.name,
-    createdAt: entry.admin.createdAt ?? 0,
-  }));
-  const frozen = assignNames(named.filter(({ entry }) => entry.admin.type === 'dataset'));
-  const protos = assignProtoNames(named.filter(({ entry }) => entry.admin.type === 'protodataset'));
-  return new Map(
-    [frozen, protos].flatMap((names) =>
-      [...names]
-        .toSorted(([a], [b]) => (a < b ? -1 : 1))
-        .map(([name, { entry }]): [string, DatasetEntry] => [name, entry]),
-    ),
-  );
-}
-
-async function listItems({ store, config }: BucketStore, dataset: string): Promise<readonly ListedItem[]> {
-  const { datasets } = await readRegistry(store, { likelyPrefix: config.prefix });
-  const entry = datasets.find(({ uuid }) => uuid === dataset) ?? namesOf(datasets).get(dataset);
-  if (!entry) {
-    throw new UserError(
-      `bucket ${store.bucket} has no dataset ${dataset}`,
-      `"dtool-ecs-mount ls ${store.bucket}" lists those that it has.`,
-    );
-  }
+async function listItems(bucket: BucketStore, dataset: string): Promise<readonly ListedItem[]> {
+  const { store } = bucket;
+  const entry = await findDataset(bucket, dataset);
   const reader = new DatasetReader(store, entry);
   const { items } = entry.admin.type === 'dataset' ? await reader.manifest() : await reader.protoItems();
   return Array.from<ManifestItem | ProtoItem, ListedItem>(

@@ -6,6 +6,8 @@ import { runningMounts } from './running-mounts.ts';
 export interface Target {
   readonly bucket: string;
   readonly dataset?: string;
+  /** What of the dataset's directory is meant, such as `data/reads`; absent: all of it. Only of a path in a mount. */
+  readonly path?: string;
 }
 
 /**
@@ -40,7 +42,8 @@ async function targetOfPath(path: string): Promise<Target> {
   const bucket = mount.bucketDirectories ? below.shift() : mount.buckets[0]?.bucket;
   if (bucket === undefined)
     throw new UserError(`${path} has several buckets`, 'Name one of its directories.');
-  const [first, second] = below;
   // Below .uuid and .proto the dataset is one level further down; a proto dataset's name ends with ~uuid there.
-  return target(bucket, first === '.uuid' || first === '.proto' ? second : first);
+  if (below[0] === '.uuid' || below[0] === '.proto') below.shift();
+  const [dataset, ...rest] = below;
+  return { ...target(bucket, dataset), ...(rest.length > 0 && { path: rest.join('/') }) };
 }
