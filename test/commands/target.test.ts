@@ -36,15 +36,19 @@ test.each([
   ['ecs://alpha/uuid/', 'alpha', 'uuid'],
   ['/mnt/one', 'alpha', undefined],
   ['/mnt/one/', 'alpha', undefined],
-  ['/mnt/one/name/data/x', 'alpha', 'name'],
+  ['/mnt/one/name/data/x', 'alpha', 'name', 'data/x'],
   ['/mnt/one/.uuid/uuid', 'alpha', 'uuid'],
-  ['/mnt/one/.proto/name~12345678/data', 'alpha', 'name~12345678'],
+  ['/mnt/one/.proto/name~12345678/data', 'alpha', 'name~12345678', 'data'],
   ['/mnt/one/../one/name', 'alpha', 'name'],
   ['/mnt/all/beta', 'beta', undefined],
   ['/mnt/all/beta/name', 'beta', 'name'],
   ['/mnt/all/inner/name', 'gamma', 'name'],
-])('%s', async (text, bucket, dataset) => {
-  expect(await parseTarget(text)).toEqual(dataset === undefined ? { bucket } : { bucket, dataset });
+])('%s', async (text, bucket, dataset, path?: string) => {
+  expect(await parseTarget(text)).toEqual({
+    bucket,
+    ...(dataset !== undefined && { dataset }),
+    ...(path !== undefined && { path }),
+  });
 });
 
 test('a path in no mount, or above the buckets, is refused', async () => {
