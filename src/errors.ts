@@ -52,7 +52,12 @@ export class FsError extends Error {
   readonly code: FsErrorCode;
 
   constructor(code: FsErrorCode, message: string, options?: { readonly cause?: unknown }) {
+    // An answer like any other, given to every lookup of a name that is not there: a stack trace would cost ten times
+    // what all the rest of it does.
+    const { stackTraceLimit } = Error;
+    Error.stackTraceLimit = 0;
     super(message, options);
+    Error.stackTraceLimit = stackTraceLimit;
     this.code = code;
   }
 }
