@@ -193,7 +193,7 @@ export const MOUNT_COMMAND_TIMEOUT_MS = 30_000;
 export const SIGNATURE_KEEP_MS = 60_000;
 export const SIGNATURES_MAX = 1_024;
 
-/** Credentials are taken from the configuration again after this time. */
+/** Credentials are taken from the configuration again after this time, or when the store refuses them. */
 export const CREDENTIALS_KEEP_MS = 10_000;
 
 /** A message between a command and a mount, and how long a command waits for its answer. */

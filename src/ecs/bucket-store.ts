@@ -1,13 +1,13 @@
 import type { Clock } from '../clock.ts';
 import type { BucketConfig, Config } from '../config.ts';
 import { UserError } from '../errors.ts';
-import { CREDENTIALS_KEEP_MS } from '../limits.ts';
 import type { Logger } from '../log.ts';
+import { createRekeyingObjectStore, KeptCredentials } from './kept-credentials.ts';
 import { type RequestLimiter, createLimitingObjectStore } from './limiting-object-store.ts';
 import { createLoggingObjectStore } from './logging-object-store.ts';
 import { type ObjectStore, StoreError } from './object-store.ts';
 import { createRetryingObjectStore } from './retrying-object-store.ts';
-import { type S3Credentials, createS3ObjectStore } from './s3-object-store.ts';
+import { createS3ObjectStore } from './s3-object-store.ts';
 import { adviceFor } from './store-advice.ts';
 import type { StoreCounters } from './store-counters.ts';
 
@@ -39,23 +39,26 @@ export interface BucketStore {
 const CHECK_TRIES = 3;
 
 /**
- * Puts the store of a bucket together: retry over limit over log over S3, so that a request that waits for its next
- * try takes nobody's place.
+ * Puts the store of a bucket together: retry over exchange of keys over limit over log over S3, so that a request that
+ * waits for its next try takes nobody's place.
  *
  * @throws UserError when the bucket is not, or wrongly, configured
  */
 export function openBucketStore(bucket: string, environment: StoreEnvironment): BucketStore {
   const { clock, log, limiter, counters } = environment;
   const config = environment.config.bucketConfig(bucket);
+  const credentials = new KeptCredentials({
+    read: () => environment.config.readCredentials(bucket),
+    clock,
+    log,
+  });
   const s3 = createS3ObjectStore({
     bucket,
     endpoint: config.endpoint,
-    credentials: credentialsOf(bucket, environment),
+    credentials: async () => credentials.current(),
   });
-  const once = createLimitingObjectStore(
-    createLoggingObjectStore(s3, { logger: log, counters, clock }),
-    limiter,
-  );
+  const logged = createLoggingObjectStore(s3, { logger: log, counters, clock });
+  const once = createRekeyingObjectStore(createLimitingObjectStore(logged, limiter), credentials);
   const onRetry = (): void => counters.retried();
   const quick = createRetryingObjectStore(once, { clock, onRetry, tries: CHECK_TRIES });
   return {
@@ -63,23 +66,6 @@ export function openBucketStore(bucket: string, environment: StoreEnvironment): 
     store: createRetryingObjectStore(once, { clock, onRetry }),
     check: async (prefix) => check(quick, prefix, config.endpoint),
     close: () => s3.close(),
-  };
-}
-
-/** Credentials are read anew now and then, so that a key that was exchanged in the configuration is found. */
-function credentialsOf(
-  bucket: string,
-  { config, clock }: Pick<StoreEnvironment, 'config' | 'clock'>,
-): () => Promise<S3Credentials> {
-  let credentials: S3Credentials | undefined;
-  let readAt = 0;
-  return async () => {
-    if (!credentials || clock.monotonic() - readAt > CREDENTIALS_KEEP_MS) {
-      const { accessKeyId, secretAccessKey } = config.readCredentials(bucket);
-      credentials = { accessKeyId, secretAccessKey: secretAccessKey.reveal() };
-      readAt = clock.monotonic();
-    }
-    return credentials;
   };
 }
 

@@ -1,0 +1,153 @@
+import { beforeEach, describe, expect, test } from 'vitest';
+import { createRekeyingObjectStore, KeptCredentials } from '../../src/ecs/kept-credentials.ts';
+import { UserError } from '../../src/errors.ts';
+import { CREDENTIALS_KEEP_MS } from '../../src/limits.ts';
+import { silentLogger } from '../../src/log.ts';
+import { Secret } from '../../src/secret.ts';
+import { describeObjectStore } from '../contract/object-store.ts';
+import { ManualClock } from '../support/manual-clock.ts';
+import { MemoryObjectStore } from '../support/memory-object-store.ts';
+
+const OLD = { accessKeyId: 'old', secretAccessKey: new Secret('old secret') };
+const NEW = { accessKeyId: 'new', secretAccessKey: new Secret('new secret') };
+
+function setUp() {
+  const memory = new MemoryObjectStore();
+  memory.seed('key', 'content');
+  const clock = new ManualClock();
+  const file = { reads: 0, has: OLD, broken: false };
+  const credentials = new KeptCredentials({
+    read: () => {
+      file.reads++;
+      if (file.broken) throw new UserError('dtool.json is not JSON');
+      return file.has;
+    },
+    clock,
+    log: silentLogger,
+  });
+  return { memory, clock, file, credentials, store: createRekeyingObjectStore(memory, credentials) };
+}
+
+describeObjectStore('the rekeying store', async () => ({ store: setUp().store, dispose: async () => {} }));
+
+describe('the rekeying store', () => {
+  let all: ReturnType<typeof setUp>;
+  beforeEach(() => {
+    all = setUp();
+  });
+
+  test.each(['unknown-access-key', 'wrong-secret-key', 'expired-credentials'] as const)(
+    '%s: the keys are looked up at once, and the request is repeated with others',
+    async (reason) => {
+      const { memory, file, store, credentials } = all;
+      expect(credentials.current().accessKeyId).toBe('old');
+      memory.failNext('get', memory.error(reason));
+      file.has = NEW;
+      expect((await store.get('key', 10)).body.toString()).toBe('content');
+      expect(memory.requests.get).toBe(2);
+      expect(credentials.current()).toEqual({ accessKeyId: 'new', secretAccessKey: 'new secret' });
+    },
+  );
+
+  test('a secret key that was exchanged under the same access key', async () => {
+    const { memory, file, store } = all;
+    await store.head('key');
+    memory.failNext('getRange', memory.error('wrong-secret-key'));
+    file.has = { ...OLD, secretAccessKey: NEW.secretAccessKey };
+    await store.getRange('key', 0, [Buffer.alloc(7)]);
+    expect(memory.requests.getRange).toBe(2);
+  });
+
+  test('the same keys are refused once', async () => {
+    const { memory, file, store } = all;
+    memory.failNext('get', memory.error('unknown-access-key'));
+    await expect(store.get('key', 10)).rejects.toMatchObject({ reason: 'unknown-access-key' });
+    expect(memory.requests.get).toBe(1);
+    expect(file.reads).toBe(2);
+  });
+
+  test('others that are refused, too, are not tried again', async () => {
+    const { memory, file, store } = all;
+    await store.head('key');
+    file.has = NEW;
+    memory.failNext('get', memory.error('wrong-secret-key'), 3);
+    await expect(store.get('key', 10)).rejects.toMatchObject({ reason: 'wrong-secret-key' });
+    expect(memory.requests.get).toBe(2);
+  });
+
+  test('many that are refused together look once and are all repeated', async () => {
+    const { memory, file, store } = all;
+    const gate = memory.hold('get');
+    memory.failNext('get', memory.error('unknown-access-key'), 50);
+    const reads = Array.from({ length: 50 }, async () => store.get('key', 10));
+    await gate.reached(50);
+    file.has = NEW;
+    gate.release();
+    await Promise.all(reads);
+    expect(file.reads).toBe(2);
+    expect(memory.requests.get).toBe(100);
+  });
+
+  test('access that is denied is about rights, except where a HEAD can’t tell', async () => {
+    const { memory, file, store } = all;
+    await store.head('key');
+    file.has = NEW;
+    memory.failNext('get', memory.error('access-denied'));
+    await expect(store.get('key', 10)).rejects.toMatchObject({ reason: 'access-denied' });
+    expect(file.reads).toBe(1);
+    memory.failNext('head', memory.error('access-denied'));
+    await store.head('key');
+    expect(file.reads).toBe(2);
+  });
+
+  test('a put that must be the first is repeated: what was refused is not stored', async () => {
+    const { memory, file, store } = all;
+    await store.head('key');
+    file.has = NEW;
+    memory.failNext('put', memory.error('expired-credentials'));
+    await store.put('other', Buffer.from('x'), { ifNoneMatch: '*' });
+    expect(memory.requests.put).toBe(2);
+  });
+
+  test('a request that nobody waits for any more is not repeated', async () => {
+    const { memory, file, store } = all;
+    await store.head('key');
+    file.has = NEW;
+    const ending = new AbortController();
+    const gate = memory.hold('get');
+    memory.failNext('get', memory.error('unknown-access-key'));
+    const read = store.get('key', 10, { signal: ending.signal });
+    await gate.reached();
+    ending.abort();
+    gate.release();
+    await expect(read).rejects.toMatchObject({ name: 'AbortError' });
+    expect(memory.requests.get).toBe(1);
+  });
+});
+
+describe('credentials', () => {
+  test('are looked up again after a while', () => {
+    const { file, clock, credentials } = setUp();
+    credentials.current();
+    file.has = NEW;
+    clock.advance(CREDENTIALS_KEEP_MS);
+    expect(credentials.current().accessKeyId).toBe('old');
+    clock.advance(1);
+    expect(credentials.current().accessKeyId).toBe('new');
+  });
+
+  test('stay in use while the configuration is broken, and there are none before it is whole', () => {
+    const { file, clock, credentials } = setUp();
+    file.broken = true;
+    expect(() => credentials.current()).toThrow(UserError);
+    file.broken = false;
+    const known = credentials.current();
+    file.broken = true;
+    clock.advance(CREDENTIALS_KEEP_MS + 1);
+    expect(credentials.current()).toBe(known);
+    expect(credentials.areOtherThan(known)).toBe(false);
+    file.broken = false;
+    file.has = NEW;
+    expect(credentials.areOtherThan(known)).toBe(true);
+  });
+});
