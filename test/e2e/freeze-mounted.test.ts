@@ -110,6 +110,9 @@ async function outputOf(
 
 const FILES = { a: 'aaa', 'b/c': 'ccc', 'd.bin': randomBytesOf(3, 2 << 20), 'README.yml': 'x: 1\n' };
 
+/** Each kill takes seconds: all requests have their turn where time is no matter, else every third one. */
+const KILL_STEP = process.env['CI'] === undefined ? 3 : 1;
+
 describe.skipIf(mountObstacle !== undefined)('freeze in a mount', () => {
   test('cp -r, freeze: it stands in the root at once, its blocks are there, and the staged folder is gone', async () => {
     const { made, user, path, mount, sh, staged } = await mounting();
@@ -381,7 +384,7 @@ describe.skipIf(mountObstacle !== undefined)('freeze in a mount', () => {
       expect((await sh('ls; ls staging')).stdout, where).toBe('results\nstaging\n');
       await close();
     }
-    expect(kills).toBeGreaterThanOrEqual(12);
-    expect(cleaned).toBeGreaterThanOrEqual(1);
+    expect(kills).toBeGreaterThanOrEqual(12 / KILL_STEP);
+    if (KILL_STEP === 1) expect(cleaned).toBeGreaterThanOrEqual(1);
   }, 600_000);
 });
