@@ -31,7 +31,7 @@ import type { DiskTasks, DiskUsage, Verdict } from './disk-tasks.ts';
 /** What a disk cache did since it was opened, and what it holds, of all processes that share it. */
 export interface DiskStoreStatistics {
   readonly directory: string;
-  /** As of the last look at all of it; undefined before the first. */
+  /** As of the last look at all of it, with what this process has written since; undefined before the first. */
   readonly bytes: number | undefined;
   readonly files: number | undefined;
   readonly maxBytes: number;
@@ -84,6 +84,8 @@ export class DiskStore {
   #looking: Promise<void> | undefined;
   /** Bytes that may be written before the next look. */
   #grantBytes = 0;
+  /** Bytes that were written since the last look. */
+  #writtenBytes = 0;
   #queuedBytes = 0;
   #pausedUntil = 0;
   #pauseReason: string | undefined;
@@ -116,7 +118,7 @@ export class DiskStore {
   get statistics(): DiskStoreStatistics {
     return {
       directory: this.#options.directory,
-      bytes: this.#usage?.bytes,
+      bytes: this.#usage && this.#usage.bytes + this.#writtenBytes,
       files: this.#usage?.files,
       maxBytes: this.#options.maxBytes,
       hits: this.#hits,
@@ -265,6 +267,7 @@ export class DiskStore {
         const bytes = blockLength(content, block) + 2 * DISK_PAGE_BYTES;
         if (bytes > this.#grantBytes) break;
         this.#grantBytes -= bytes;
+        this.#writtenBytes += bytes;
         count += 1;
       }
       if (count > 0) return count;
@@ -301,6 +304,7 @@ export class DiskStore {
       await mkdir(this.#directory, { recursive: true, mode: 0o700 });
       const usage = await tasks.trim(this.#directory, maxBytes);
       this.#usage = usage;
+      this.#writtenBytes = 0;
       // What others may write before they look again has to fit as well.
       const spareBytes = usage.spareBytes / DISK_WRITERS_MAX;
       this.#grantBytes = Math.max(0, Math.min(maxBytes * DISK_WRITE_GRANT_PART, spareBytes));

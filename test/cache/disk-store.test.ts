@@ -236,6 +236,7 @@ describe('the bound', () => {
     expect(await Promise.all(writes)).toEqual([true, true, false, false, false]);
     expect(await eager).toBe(true);
     expect(store.statistics).toMatchObject({ droppedBlocks: 36, writtenBlocks: 36, queuedBytes: 0 });
+    expect(store.statistics.bytes).toBeGreaterThanOrEqual(36 * BLOCK_BYTES);
   });
 
   test('files that are not ours go, and a directory that was emptied is made again', async () => {
