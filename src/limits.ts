@@ -6,6 +6,7 @@ import assert from 'node:assert/strict';
 export const KiB = 1024;
 export const MiB = 1024 * KiB;
 export const GiB = 1024 * MiB;
+export const TiB = 1024 * GiB;
 
 /** The unit of the block cache: one ranged GET for a random read, and the grain of everything kept. */
 export const BLOCK_BYTES = 256 * KiB;
@@ -116,6 +117,13 @@ export const DATASET_METADATA_OBJECTS_MAX = 100_000;
 
 /** The most that S3 takes with one PUT (Amazon S3 user guide, "Uploading objects"). */
 export const SINGLE_PUT_MAX_BYTES = 5 * GiB;
+/** The largest object of S3, and the parts that it is made of (Amazon S3 user guide, "Multipart upload limits"). */
+export const OBJECT_MAX_BYTES = 5 * TiB;
+export const UPLOAD_PARTS_MAX = 10_000;
+/** The parts of a large object; larger ones where there would be too many. */
+export const UPLOAD_PART_BYTES = 64 * MiB;
+/** Parts of one object that are uploaded at once. */
+export const UPLOAD_PARTS_AT_ONCE_MAX = 8;
 /** Items of one dataset that is frozen: as many as a manifest of {@link MANIFEST_MAX_BYTES} describes. */
 export const FREEZE_ITEMS_MAX = 2_000_000;
 /** Objects of a freeze that are uploaded at once, and files that are looked at at once. */
@@ -211,6 +219,7 @@ export const PROBLEMS_MAX = 1_000;
 assert(RANGED_GET_MAX_BYTES % BLOCK_BYTES === 0);
 assert(READ_AHEAD_MIN_BYTES >= BLOCK_BYTES && READ_AHEAD_MAX_BYTES >= READ_AHEAD_MIN_BYTES);
 assert(STORE_REQUESTS_RESERVED < STORE_REQUESTS_MAX);
+assert(OBJECT_MAX_BYTES <= UPLOAD_PARTS_MAX * SINGLE_PUT_MAX_BYTES);
 assert(RETRY_DELAY_MIN_MS < RETRY_DELAY_MAX_MS);
 assert(DISK_WRITE_GRANT_PART * DISK_WRITERS_MAX <= 1 - DISK_TRIM_ABOVE_PART);
 assert(DISK_TRIM_TO_PART < DISK_TRIM_ABOVE_PART);

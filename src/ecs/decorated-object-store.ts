@@ -1,6 +1,17 @@
-import type { ObjectStore, PutOptions, RequestOptions } from './object-store.ts';
+import type { ObjectStore, PutBody, PutOptions, RequestOptions } from './object-store.ts';
 
-export type StoreOperation = 'getRange' | 'get' | 'head' | 'listPage' | 'put' | 'delete';
+export type StoreOperation =
+  | 'getRange'
+  | 'get'
+  | 'head'
+  | 'listPage'
+  | 'put'
+  | 'delete'
+  | 'createUpload'
+  | 'putPart'
+  | 'completeUpload'
+  | 'abortUpload'
+  | 'listUploads';
 
 /** What a decorator knows of a request before it is made. */
 export interface StoreRequest {
@@ -60,7 +71,7 @@ export function decorate(store: ObjectStore, around: Around): ObjectStore {
       around(
         { operation: 'put', bucket, key, options },
         () => store.put(key, body, options),
-        () => (body instanceof Uint8Array ? body.length : body.size),
+        () => sizeOf(body),
       ),
     delete: (key, options = {}) =>
       around(
@@ -68,5 +79,39 @@ export function decorate(store: ObjectStore, around: Around): ObjectStore {
         () => store.delete(key, options),
         () => 0,
       ),
+    createUpload: (key, options = {}) =>
+      around(
+        { operation: 'createUpload', bucket, key, options },
+        () => store.createUpload(key, options),
+        () => 0,
+      ),
+    putPart: (part, body, options = {}) =>
+      around(
+        { operation: 'putPart', bucket, key: part.key, options },
+        () => store.putPart(part, body, options),
+        () => sizeOf(body),
+      ),
+    completeUpload: (upload, parts, options = {}) =>
+      around(
+        { operation: 'completeUpload', bucket, key: upload.key, options },
+        () => store.completeUpload(upload, parts, options),
+        () => 0,
+      ),
+    abortUpload: (upload, options = {}) =>
+      around(
+        { operation: 'abortUpload', bucket, key: upload.key, options },
+        () => store.abortUpload(upload, options),
+        () => 0,
+      ),
+    listUploads: (prefix, options = {}) =>
+      around(
+        { operation: 'listUploads', bucket, key: prefix, options },
+        () => store.listUploads(prefix, options),
+        () => 0,
+      ),
   };
+}
+
+function sizeOf(body: PutBody): number {
+  return body instanceof Uint8Array ? body.length : body.size;
 }

@@ -59,6 +59,42 @@ export interface ObjectStore {
 
   /** Removes an object. A key that does not exist is no error. */
   delete(key: string, options?: RequestOptions): Promise<void>;
+
+  /**
+   * Begins to store an object in parts: nobody sees any of it until {@link completeUpload}.
+   *
+   * @returns the id of the upload
+   * @throws reason `bad-request` when a metadata value could not arrive as it is
+   */
+  createUpload(key: string, options?: CreateUploadOptions): Promise<string>;
+
+  /**
+   * Stores one part of an upload, whole or not at all, in place of an earlier one with its number. Stores want 5 MiB
+   * or more, the last part excepted, and at most 5 GiB.
+   *
+   * @returns the part's ETag as {@link completeUpload} needs it
+   * @throws reason `no-such-upload`; `bad-digest` and `bad-request` as for {@link put}
+   */
+  putPart(part: UploadPart, body: PutBody, options?: PutPartOptions): Promise<string>;
+
+  /**
+   * Makes an object of parts, as {@link put} does of a body.
+   *
+   * @param parts at least one, by ascending number; all that were put (where some are left out, Ceph refuses and others
+   * drop them)
+   * @throws reason `no-such-upload` (Ceph: `server-error`), also when an earlier try that seemed to fail has completed
+   * it; `bad-request` when the store has not these parts
+   */
+  completeUpload(upload: Upload, parts: readonly CompletedPart[], options?: RequestOptions): Promise<void>;
+
+  /** Drops an upload with its parts. One that does not exist is no error. */
+  abortUpload(upload: Upload, options?: RequestOptions): Promise<void>;
+
+  /**
+   * The first uploads, 1,000 at most, whose keys start with a prefix and that are neither completed nor aborted. A key
+   * that XML has no form for may be missing, or not be itself.
+   */
+  listUploads(prefix: string, options?: RequestOptions): Promise<readonly Upload[]>;
 }
 
 /** Who waits for a request. Higher classes overtake lower ones that have not been sent yet. */
@@ -128,12 +164,39 @@ export interface PutOptions extends RequestOptions {
   readonly ifNoneMatch?: '*';
 }
 
+export interface CreateUploadOptions extends RequestOptions {
+  /** As in {@link PutOptions}; the object will have it. */
+  readonly metadata?: Readonly<Record<string, string>>;
+}
+
+export interface PutPartOptions extends RequestOptions {
+  /** MD5 of the part, 16 bytes; the store checks what arrives against it. */
+  readonly md5?: Uint8Array;
+}
+
+/** An object that is being stored in parts. */
+export interface Upload {
+  readonly key: string;
+  readonly id: string;
+}
+
+export interface UploadPart extends Upload {
+  /** From 1 to 10,000; the object has the parts in this order. */
+  readonly number: number;
+}
+
+export interface CompletedPart {
+  readonly number: number;
+  readonly etag: string;
+}
+
 /**
  * Why the store did not do what it was asked. `retryable` says whether the same request may do better later.
  */
 export type StoreErrorReason =
   | 'no-such-key'
   | 'no-such-bucket'
+  | 'no-such-upload'
   | 'access-denied'
   | 'unknown-access-key'
   | 'wrong-secret-key'
@@ -156,6 +219,7 @@ const REASONS: Readonly<
 > = {
   'no-such-key': { code: 'ENOENT', retryable: false },
   'no-such-bucket': { code: 'ENOENT', retryable: false },
+  'no-such-upload': { code: 'EIO', retryable: false },
   'access-denied': { code: 'EACCES', retryable: false },
   'unknown-access-key': { code: 'EACCES', retryable: false },
   'wrong-secret-key': { code: 'EACCES', retryable: false },

@@ -9,6 +9,7 @@ const REASON_OF_CODE: ReadonlyMap<string, StoreErrorReason> = new Map([
   ['NoSuchKey', 'no-such-key'],
   ['NoSuchVersion', 'no-such-key'],
   ['NoSuchBucket', 'no-such-bucket'],
+  ['NoSuchUpload', 'no-such-upload'],
   ['AccessDenied', 'access-denied'],
   ['AllAccessDisabled', 'access-denied'],
   ['AccountProblem', 'access-denied'],

@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { Agent as HttpAgent } from 'node:http';
 import { Agent as HttpsAgent } from 'node:https';
-import { pipeline, Readable, Transform } from 'node:stream';
 import {
   DeleteObjectCommand,
   ListObjectsV2Command,
@@ -10,21 +9,28 @@ import {
   type ListObjectsV2CommandOutput,
   type S3ClientConfig,
 } from '@aws-sdk/client-s3';
-import { CONNECT_TIMEOUT_MS, MiB, REQUEST_TIMEOUT_MS, STORE_REQUESTS_MAX } from '../limits.ts';
+import { CONNECT_TIMEOUT_MS, REQUEST_TIMEOUT_MS, STORE_REQUESTS_MAX } from '../limits.ts';
 import {
   StoreError,
+  type CompletedPart,
+  type CreateUploadOptions,
   type ListPage,
   type ListQuery,
   type ObjectInfo,
   type ObjectStore,
   type PutBody,
   type PutOptions,
+  type PutPartOptions,
   type RequestOptions,
   type StoredObject,
+  type Upload,
+  type UploadPart,
 } from './object-store.ts';
 import type { S3Credentials } from './request-signer.ts';
 import { toStoreError } from './s3-errors.ts';
 import { S3Reader, unquoted } from './s3-reader.ts';
+import { assertMetadata, sendBody } from './s3-put-body.ts';
+import { type Sending, S3Uploads } from './s3-uploads.ts';
 
 export type { S3Credentials } from './request-signer.ts';
 
@@ -60,15 +66,11 @@ export function createS3ObjectStore(options: S3StoreOptions): S3ObjectStore {
   return new S3Store(options);
 }
 
-/** Options of a send. */
-interface Sending {
-  readonly abortSignal?: AbortSignal;
-}
-
 class S3Store implements S3ObjectStore {
   readonly bucket: string;
   readonly #client: S3Client;
   readonly #reader: S3Reader;
+  readonly #uploads: S3Uploads;
 
   constructor(options: S3StoreOptions) {
     const { bucket, endpoint, region = 'us-east-1', ca } = options;
@@ -105,6 +107,7 @@ class S3Store implements S3ObjectStore {
         httpsAgent: new HttpsAgent(ca === undefined ? agentOptions : { ...agentOptions, ca }),
       },
     });
+    this.#uploads = new S3Uploads(this.#client, bucket);
   }
 
   async getRange(
@@ -147,38 +150,27 @@ class S3Store implements S3ObjectStore {
 
   async put(key: string, body: PutBody, options: PutOptions = {}): Promise<void> {
     const { signal, metadata = {}, md5, ifNoneMatch } = options;
-    for (const [name, value] of Object.entries(metadata)) {
-      if (!/^(?! )[ -~]*(?<! )$/.test(value)) {
-        throw this.#error('bad-request', key, `the metadata value of ${name} is not plain ASCII`);
-      }
-    }
-    signal?.throwIfAborted();
-    // The SDK pipes a stream into the socket without an ear for its errors, so these come as an abort.
-    const failure = new AbortController();
-    const content = body instanceof Uint8Array ? body : this.#open(key, body, failure);
-    const either = signal ? AbortSignal.any([signal, failure.signal]) : failure.signal;
-    try {
-      const { ETag } = await this.#object(key, either, (sending) =>
+    const where = { bucket: this.bucket, key };
+    assertMetadata(where, metadata);
+    const { ETag } = await sendBody(where, body, signal, (content, size, either) =>
+      this.#object(key, either, (sending) =>
         this.#client.send(
           new PutObjectCommand({
             Bucket: this.bucket,
             Key: key,
             Body: content,
-            ContentLength: body instanceof Uint8Array ? body.length : body.size,
+            ContentLength: size,
             ContentMD5: md5 && Buffer.from(md5).toString('base64'),
             Metadata: { ...metadata },
             IfNoneMatch: ifNoneMatch,
           }),
           sending,
         ),
-      );
-      // A proxy's login page is a 200, too, and every S3 store says what it has stored.
-      if (!ETag)
-        throw this.#error('bad-response', key, 'the answer to a put has no ETag: it is not from an S3 store');
-    } finally {
-      // Before its end this is a failure, which closes a connection where half of a refused upload hangs.
-      if (content instanceof Readable) content.destroy();
-    }
+      ),
+    );
+    // A proxy's login page is a 200, too, and every S3 store says what it has stored.
+    if (!ETag)
+      throw this.#error('bad-response', key, 'the answer to a put has no ETag: it is not from an S3 store');
   }
 
   async delete(key: string, { signal }: RequestOptions = {}): Promise<void> {
@@ -189,6 +181,38 @@ class S3Store implements S3ObjectStore {
     } catch (error) {
       if (!(error instanceof StoreError && error.reason === 'no-such-key')) throw error;
     }
+  }
+
+  async createUpload(key: string, { signal, metadata = {} }: CreateUploadOptions = {}): Promise<string> {
+    assertMetadata({ bucket: this.bucket, key }, metadata);
+    return this.#object(key, signal, (sending) => this.#uploads.create(key, metadata, sending));
+  }
+
+  async putPart(part: UploadPart, body: PutBody, { signal, md5 }: PutPartOptions = {}): Promise<string> {
+    const { key } = part;
+    return sendBody({ bucket: this.bucket, key }, body, signal, (content, size, either) =>
+      this.#object(key, either, (sending) => this.#uploads.putPart(part, content, size, md5, sending)),
+    );
+  }
+
+  async completeUpload(
+    upload: Upload,
+    parts: readonly CompletedPart[],
+    { signal }: RequestOptions = {},
+  ): Promise<void> {
+    return this.#object(upload.key, signal, (sending) => this.#uploads.complete(upload, parts, sending));
+  }
+
+  async abortUpload(upload: Upload, { signal }: RequestOptions = {}): Promise<void> {
+    try {
+      await this.#object(upload.key, signal, (sending) => this.#uploads.abort(upload, sending));
+    } catch (error) {
+      if (!(error instanceof StoreError && error.reason === 'no-such-upload')) throw error;
+    }
+  }
+
+  async listUploads(prefix: string, { signal }: RequestOptions = {}): Promise<readonly Upload[]> {
+    return this.#request(prefix, signal, (sending) => this.#uploads.list(prefix, sending));
   }
 
   close(): void {
@@ -219,30 +243,6 @@ class S3Store implements S3ObjectStore {
       signal?.throwIfAborted();
       throw toStoreError(error, { bucket: this.bucket, key });
     }
-  }
-
-  /** Opens a body and holds it to its size; the controller aborts with what goes wrong. */
-  #open(key: string, body: Exclude<PutBody, Uint8Array>, failure: AbortController): Readable {
-    let sent = 0;
-    const sizeError = (): StoreError =>
-      this.#error(
-        'bad-request',
-        key,
-        `the content was to have ${body.size} bytes and has ${sent}${sent > body.size ? ' or more' : ''}`,
-      );
-    const content = new Transform({
-      highWaterMark: 1 * MiB,
-      transform: (chunk: Uint8Array, _encoding, done) => {
-        sent += chunk.length;
-        if (sent > body.size) done(sizeError());
-        else done(null, chunk);
-      },
-      flush: (done) => done(sent < body.size ? sizeError() : null),
-    });
-    pipeline(body.open(), content, (error) => {
-      if (error) failure.abort(error);
-    });
-    return content;
   }
 
   #pageOf(prefix: string, sentToken: string | undefined, output: ListObjectsV2CommandOutput): ListPage {

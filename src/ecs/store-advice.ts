@@ -22,6 +22,7 @@ export function adviceFor(reason: StoreErrorReason, bucket: string): string | un
     throttled: 'Try again later, or ask the operator of the store.',
     'server-error': 'Try again later, or ask the operator of the store.',
     'no-such-key': undefined,
+    'no-such-upload': undefined,
     'precondition-failed': undefined,
     'bad-digest': undefined,
     short: undefined,

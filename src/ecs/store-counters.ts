@@ -26,6 +26,11 @@ export class StoreCounters {
     listPage: 0,
     put: 0,
     delete: 0,
+    createUpload: 0,
+    putPart: 0,
+    completeUpload: 0,
+    abortUpload: 0,
+    listUploads: 0,
   };
   readonly #errors: Partial<Record<StoreErrorReason, number>> = {};
   #bytesRead = 0;
@@ -36,7 +41,7 @@ export class StoreCounters {
   /** A request that did what it was asked and moved so many bytes of content. */
   succeeded(operation: StoreOperation, bytes: number): void {
     this.#requests[operation]++;
-    if (operation === 'put') this.#bytesWritten += bytes;
+    if (operation === 'put' || operation === 'putPart') this.#bytesWritten += bytes;
     else this.#bytesRead += bytes;
   }
 

@@ -90,10 +90,15 @@ export async function putObject(
   try {
     await store.put(key, body, options);
   } catch (error) {
-    throw error instanceof StoreError && error.reason === 'access-denied'
-      ? new WriteRefused(error, key)
-      : error;
+    throw refusalOf(error, key);
   }
+}
+
+/** What to throw when an object could not be put: a {@link WriteRefused} where it is that, else the error. */
+export function refusalOf(error: unknown, key: string): unknown {
+  return error instanceof StoreError && error.reason === 'access-denied'
+    ? new WriteRefused(error, key)
+    : error;
 }
 
 /** The store does not let the user write. */

@@ -8,6 +8,7 @@ import {
 } from '../ecs/dtool/keys.ts';
 import type { AdminMetadata } from '../ecs/dtool/admin-metadata.ts';
 import { FormatError } from '../ecs/dtool/format-error.ts';
+import { abandonUploads } from '../ecs/multipart-upload.ts';
 import { listAll, type ObjectStore, StoreError } from '../ecs/object-store.ts';
 import { UserError } from '../errors.ts';
 import { forEachBounded } from '../for-each-bounded.ts';
@@ -48,8 +49,8 @@ export async function findRemains(
 }
 
 /**
- * Removes a dataset that was never frozen from a bucket: what is in it first, then the admin metadata, and the
- * registration key last. Ended at any point, the next call finds it and goes on. Whether the dataset has been frozen
+ * Removes a dataset that was never frozen from a bucket: what is in it first, with uploads in parts that were not
+ * completed where the store lets us, then the admin metadata, and the registration key last. Ended at any point, the next call finds it and goes on. Whether the dataset has been frozen
  * meanwhile is looked at before every {@link DISCARD_DELETES_PER_CHECK} deletes.
  *
  * @returns the number of objects that it removed; 0 when the uuid is not registered
@@ -79,6 +80,7 @@ export async function discardDataset(
     if (keys.length === DISCARD_DELETES_PER_CHECK) await removeKeys();
   }
   await removeKeys();
+  await abandonUploads(store, keyPrefix, { signal });
   await remove(keyPrefix + ADMIN_METADATA);
   await remove(registrationKey(uuid));
   return removed;

@@ -3,8 +3,23 @@ import PQueue from 'p-queue';
 import { UserError } from '../errors.ts';
 import { FREEZE_HASH_THREADS_MAX } from '../limits.ts';
 
+/** What the thread is asked: the MD5s of a file and of its parts, or of the file alone. */
+export interface HashRequest {
+  readonly path: string;
+  /** Bytes of every part but the last; undefined: no parts. */
+  readonly partBytes: number | undefined;
+}
+
 /** What the thread answers with. */
-export type HashReply = { readonly md5: string } | { readonly error: string };
+export type HashReply = PartedMd5 | { readonly error: string };
+
+/** The MD5s of a file and of its parts, found in one pass: the parts together are what the whole is the MD5 of. */
+export interface PartedMd5 {
+  /** In hex. */
+  readonly md5: string;
+  /** The MD5s of the parts one after the other, 16 bytes each. */
+  readonly partMd5s: Uint8Array;
+}
 
 /** Finds the MD5 of whole files, however large, without holding up the event loop. */
 export interface FileHasher {
@@ -13,6 +28,11 @@ export interface FileHasher {
    * @throws UserError when the file can't be read, or the signal's reason
    */
   md5(path: string, signal: AbortSignal): Promise<string>;
+  /**
+   * @param partBytes of every part but the last, 1 or more
+   * @throws as `md5`
+   */
+  md5OfParts(path: string, partBytes: number, signal: AbortSignal): Promise<PartedMd5>;
   close(): Promise<void>;
 }
 
@@ -26,7 +46,12 @@ export class ThreadedFileHasher implements FileHasher {
   readonly #idle: Worker[] = [];
 
   async md5(path: string, signal: AbortSignal): Promise<string> {
-    return this.#queue.add(async () => this.#hash(path, signal), { signal });
+    const { md5 } = await this.#hash({ path, partBytes: undefined }, signal);
+    return md5;
+  }
+
+  async md5OfParts(path: string, partBytes: number, signal: AbortSignal): Promise<PartedMd5> {
+    return this.#hash({ path, partBytes }, signal);
   }
 
   async close(): Promise<void> {
@@ -34,14 +59,18 @@ export class ThreadedFileHasher implements FileHasher {
     await Promise.all(Array.from(this.#threads, (thread) => thread.terminate()));
   }
 
-  async #hash(path: string, signal: AbortSignal): Promise<string> {
+  async #hash(request: HashRequest, signal: AbortSignal): Promise<PartedMd5> {
+    return this.#queue.add(async () => this.#askThread(request, signal), { signal });
+  }
+
+  async #askThread(request: HashRequest, signal: AbortSignal): Promise<PartedMd5> {
     signal.throwIfAborted();
     const thread = this.#idle.pop() ?? this.#start();
     try {
-      const reply = await ask(thread, path, signal);
+      const reply = await ask(thread, request, signal);
       this.#idle.push(thread);
-      if ('error' in reply) throw new UserError(`${path} can't be read: ${reply.error}`);
-      return reply.md5;
+      if ('error' in reply) throw new UserError(`${request.path} can't be read: ${reply.error}`);
+      return reply;
     } catch (error) {
       // In the middle of a large file it would answer the next question with this one's digest.
       if (!this.#idle.includes(thread)) {
@@ -59,7 +88,7 @@ export class ThreadedFileHasher implements FileHasher {
   }
 }
 
-function ask(thread: Worker, path: string, signal: AbortSignal): Promise<HashReply> {
+function ask(thread: Worker, request: HashRequest, signal: AbortSignal): Promise<HashReply> {
   return new Promise((resolve, reject) => {
     const settle = (act: () => void): void => {
       thread.off('message', onMessage);
@@ -74,6 +103,6 @@ function ask(thread: Worker, path: string, signal: AbortSignal): Promise<HashRep
     thread.once('error', onError);
     signal.addEventListener('abort', onAbort, { once: true });
     // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread has none
-    thread.postMessage(path);
+    thread.postMessage(request);
   });
 }

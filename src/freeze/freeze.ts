@@ -15,6 +15,8 @@ import { PresentObjects } from './present-objects.ts';
 import { type FreezeProgress, ProgressCounter } from './progress.ts';
 import type { FreezeUser } from './readme.ts';
 import { alreadyFrozen, findDataset, type RegisteredDataset } from './registration.ts';
+import { UnfinishedUploads } from './unfinished-uploads.ts';
+import { DEFAULT_PART_SIZES, type PartSizes } from './upload-in-parts.ts';
 import { manifestItem, writeDataset } from './write-dataset.ts';
 
 export interface FreezeOptions {
@@ -43,6 +45,8 @@ export interface FreezeOptions {
   readonly keep?: boolean;
   /** Sees whether an earlier freeze was committed, and uploads nothing. */
   readonly onlyFinish?: boolean;
+  /** When files are uploaded in parts, and in which; default {@link DEFAULT_PART_SIZES}. */
+  readonly partSizes?: PartSizes;
   /** Hears of the commit, before the freeze resolves. */
   readonly onFrozen?: (dataset: FrozenDataset) => Promise<void>;
 }
@@ -164,6 +168,8 @@ async function run(options: FreezeOptions, directory: string, journal: FreezeJou
     trusted,
     journal,
     began,
+    unfinished: await UnfinishedUploads.open(journal.uploadsPath),
+    partSizes: options.partSizes ?? DEFAULT_PART_SIZES,
     hasher,
     clock,
     signal,

@@ -53,6 +53,8 @@ export interface JournalSubject {
 export class FreezeJournal {
   /** For people: a file to look at. */
   readonly path: string;
+  /** File that remembers uploads in parts which are not completed. */
+  readonly uploadsPath: string;
   readonly #folder: string;
 
   /** @param folder is made with mode 0700 where it is missing */
@@ -62,6 +64,7 @@ export class FreezeJournal {
       .digest('hex');
     this.#folder = folder;
     this.path = join(folder, `${id.slice(0, 16)}.json`);
+    this.uploadsPath = join(folder, `${id.slice(0, 16)}.uploads`);
   }
 
   /**
@@ -81,7 +84,9 @@ export class FreezeJournal {
     await this.#sync(this.#folder, 'r');
   }
 
+  /** With what is remembered of uploads. */
   async remove(): Promise<void> {
+    await rm(this.uploadsPath, { force: true });
     await rm(this.path, { force: true });
     await this.#sync(this.#folder, 'r');
   }

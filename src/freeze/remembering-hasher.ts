@@ -7,8 +7,9 @@ import {
   REMEMBERED_MD5_MIN_AGE_MS,
   REMEMBERED_MD5_WAITING_MAX,
   REMEMBERED_MD5S_MAX,
+  SINGLE_PUT_MAX_BYTES,
 } from '../limits.ts';
-import type { FileHasher } from './file-hasher.ts';
+import type { FileHasher, PartedMd5 } from './file-hasher.ts';
 
 /** The MD5 of a file, and what the file was then. */
 interface Remembered {
@@ -41,7 +42,14 @@ export class RememberingFileHasher implements FileHasher {
     return this.#hasher.md5(path, signal);
   }
 
-  /** A file may have been written, and is closed. Small ones, and more than fit, are left for the freeze to hash. */
+  async md5OfParts(path: string, partBytes: number, signal: AbortSignal): Promise<PartedMd5> {
+    return this.#hasher.md5OfParts(path, partBytes, signal);
+  }
+
+  /**
+   * A file may have been written, and is closed. Small ones, those that go in parts, and more than fit, are left for the
+   * freeze to hash.
+   */
   prepare(path: string): void {
     this.#waiting.delete(path);
     if (this.#ending.signal.aborted || this.#waiting.size === REMEMBERED_MD5_WAITING_MAX) return;
@@ -89,7 +97,8 @@ export class RememberingFileHasher implements FileHasher {
 
   async #hash(path: string, signal: AbortSignal): Promise<void> {
     const before = await stat(path, { bigint: true });
-    if (!before.isFile() || before.size <= FREEZE_BUFFERED_MAX_BYTES) return;
+    if (!before.isFile() || before.size <= FREEZE_BUFFERED_MAX_BYTES || before.size > SINGLE_PUT_MAX_BYTES)
+      return;
     const known = this.#known.get(path);
     if (known && isSame(known.stats, before)) return;
     const md5 = await this.#hasher.md5(path, signal);

@@ -65,21 +65,25 @@ export async function readSourceFile(file: SourceFile): Promise<Buffer> {
 }
 
 /**
- * The content of a file as a stream. It fails with a SourceChangedError, before its end, when the file is not what
- * it was.
+ * The content of a file, or of a part of it, as a stream. It fails with a SourceChangedError, before its end, when the
+ * file is not what it was.
  *
  * @param onRead called with the number of bytes of every piece
  */
-export function streamSourceFile(file: SourceFile, onRead: (bytes: number) => void): Readable {
+export function streamSourceFile(
+  file: SourceFile,
+  onRead: (bytes: number) => void,
+  { start, end } = { start: 0, end: file.size },
+): Readable {
   const pieces = async function* (): AsyncGenerator<Buffer, void, undefined> {
     await using handle = await openUnchanged(file);
-    let position = 0;
-    while (position < file.size) {
-      const piece = Buffer.allocUnsafe(Math.min(FREEZE_READ_BYTES, file.size - position));
+    let position = start;
+    while (position < end) {
+      const piece = Buffer.allocUnsafe(Math.min(FREEZE_READ_BYTES, end - position));
       const { bytesRead } = await handle.read(piece, 0, piece.length, position);
       if (bytesRead === 0) throw new SourceChangedError(file.path);
       position += bytesRead;
-      if (position === file.size) compare(file, await handle.stat({ bigint: true }));
+      if (position === end) compare(file, await handle.stat({ bigint: true }));
       onRead(bytesRead);
       yield piece.subarray(0, bytesRead);
     }

@@ -59,7 +59,7 @@ export interface StagedFreezeOptions {
 export interface StagedFreezesOptions
   extends Pick<
     FreezeOptions,
-    'store' | 'endpoint' | 'writePrefix' | 'journals' | 'user' | 'hasher' | 'clock' | 'onFrozen'
+    'store' | 'endpoint' | 'writePrefix' | 'journals' | 'user' | 'hasher' | 'clock' | 'partSizes' | 'onFrozen'
   > {
   /** Brings a dataset that was committed into view. */
   readonly onLanded: (uuid: DatasetUuid) => Promise<void>;

@@ -1,6 +1,6 @@
 import { itemMetadata } from '../ecs/dtool/item-metadata.ts';
 import { itemKey, type DatasetKeyPrefix } from '../ecs/dtool/keys.ts';
-import { type ObjectStore, StoreError } from '../ecs/object-store.ts';
+import { StoreError } from '../ecs/object-store.ts';
 import { forEachBounded } from '../for-each-bounded.ts';
 import { FREEZE_UPLOADS_MAX } from '../limits.ts';
 import { putObject } from './dataset-writer.ts';
@@ -8,11 +8,10 @@ import type { FileHasher } from './file-hasher.ts';
 import { isBuffered, type ItemMd5s, itemMd5, md5Hex } from './item-md5.ts';
 import type { ItemTable, SourceItem } from './item-table.ts';
 import type { PresentObjects } from './present-objects.ts';
-import type { ProgressCounter } from './progress.ts';
 import { readSourceFile, SourceChangedError, streamSourceFile } from './source-file.ts';
+import { hashParts, isParted, type PartsOptions, uploadInParts } from './upload-in-parts.ts';
 
-export interface UploadOptions {
-  readonly store: ObjectStore;
+export interface UploadOptions extends PartsOptions {
   readonly keyPrefix: DatasetKeyPrefix;
   readonly items: ItemTable;
   /** Those that are known are taken, the others filled in. */
@@ -23,7 +22,6 @@ export interface UploadOptions {
   readonly trusted: boolean;
   readonly hasher: FileHasher;
   readonly signal: AbortSignal;
-  readonly progress: ProgressCounter;
 }
 
 /**
@@ -32,7 +30,8 @@ export interface UploadOptions {
  * The MD5 goes into headers, before the content, so a file is read twice: once to hash it, then to send it, mostly
  * from the page cache, while other files are hashed. The store holds what arrives against the MD5, so the two can't
  * differ. Small files are read once. (Measured: hashing runs at 770 MB/s beside uploads; sending first and setting
- * the metadata by a copy in the store would need another request and rewrite the object on most stores.)
+ * the metadata by a copy in the store would need another request and rewrite the object on most stores.) What is too
+ * large for one request goes in parts, each with its own MD5 from the pass that found the MD5 of the whole.
  *
  * @throws SourceChangedError when a file is not what the plan saw
  * @throws what the store throws
@@ -40,18 +39,21 @@ export interface UploadOptions {
 export async function uploadItems(options: UploadOptions): Promise<void> {
   const { items, signal, progress, md5s } = options;
   const uploadOne = async (item: SourceItem, taskSignal: AbortSignal): Promise<void> => {
-    const { md5, sent } = await upload(item, options, taskSignal);
+    const send = isParted(item, options.partSizes) ? uploadLarge : upload;
+    const { md5, sent } = await send(item, options, taskSignal);
     md5s.set(item, md5);
     progress.add(sent ? { items: 1 } : { items: 1, skipped: 1, bytes: item.size });
   };
   await forEachBounded(items, FREEZE_UPLOADS_MAX, uploadOne, signal);
 }
 
-async function upload(
-  item: SourceItem,
-  options: UploadOptions,
-  signal: AbortSignal,
-): Promise<{ readonly md5: string; readonly sent: boolean }> {
+interface Uploaded {
+  readonly md5: string;
+  /** False when it was there already. */
+  readonly sent: boolean;
+}
+
+async function upload(item: SourceItem, options: UploadOptions, signal: AbortSignal): Promise<Uploaded> {
   const { store, keyPrefix, progress, hasher, md5s } = options;
   const key = itemKey(keyPrefix, item.identifier);
   const buffered = isBuffered(item) ? await readSourceFile(item) : undefined;
@@ -84,6 +86,19 @@ async function upload(
     throw cause;
   }
   count(item.size - counted);
+  return { md5, sent: true };
+}
+
+async function uploadLarge(item: SourceItem, options: UploadOptions, signal: AbortSignal): Promise<Uploaded> {
+  const { keyPrefix, md5s, hasher, partSizes } = options;
+  const key = itemKey(keyPrefix, item.identifier);
+  const known = md5s.get(item);
+  if (known !== undefined && (await isPresent(key, item, known, options, signal)))
+    return { md5: known, sent: false };
+  const hashed = await hashParts(item, known, hasher, partSizes, signal);
+  const { md5 } = hashed;
+  if (known === undefined && (await isPresent(key, item, md5, options, signal))) return { md5, sent: false };
+  await uploadInParts(key, item, hashed, options, signal);
   return { md5, sent: true };
 }
 

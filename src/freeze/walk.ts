@@ -4,7 +4,7 @@ import { access, readdir, realpath, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { messageOf } from '../errors.ts';
 import { forEachBounded } from '../for-each-bounded.ts';
-import { FREEZE_FILE_CHECKS_MAX, FREEZE_ITEMS_MAX, SINGLE_PUT_MAX_BYTES } from '../limits.ts';
+import { FREEZE_FILE_CHECKS_MAX, FREEZE_ITEMS_MAX, OBJECT_MAX_BYTES } from '../limits.ts';
 import { identifierOf } from '../ecs/dtool/identifier.ts';
 import { RELPATH_MAX_BYTES } from '../ecs/dtool/item-metadata.ts';
 import { ItemTable } from './item-table.ts';
@@ -125,8 +125,8 @@ class Walk {
     if (relpath.includes('\n')) return refuse('has a line break in its path, which dtool refuses; rename it');
     if (Buffer.byteLength(relpath) > RELPATH_MAX_BYTES)
       return refuse(`has a path over ${RELPATH_MAX_BYTES} bytes, too long for S3 metadata; shorten it`);
-    if (stats.size > SINGLE_PUT_MAX_BYTES)
-      return refuse('is larger than 5 GiB, the most that is uploaded in one piece; split it');
+    if (stats.size > OBJECT_MAX_BYTES)
+      return refuse('is larger than 5 TiB, the most that an object of S3 can have; split it');
     try {
       await access(path, constants.R_OK);
     } catch (error) {

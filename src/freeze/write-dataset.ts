@@ -18,6 +18,7 @@ import type { ManifestItem } from '../ecs/dtool/item-table.ts';
 import { renderManifest } from '../ecs/dtool/manifest.ts';
 import { readAdminMetadata } from '../ecs/dtool/registry.ts';
 import { DTOOLCORE_VERSION, renderStructure } from '../ecs/dtool/structure.ts';
+import { abandonUpload, abandonUploads } from '../ecs/multipart-upload.ts';
 import type { ObjectStore } from '../ecs/object-store.ts';
 import { messageOf, UserError } from '../errors.ts';
 import { forEachBounded } from '../for-each-bounded.ts';
@@ -31,7 +32,9 @@ import { contentDigest, type FreezePlan } from './plan.ts';
 import type { PresentObjects } from './present-objects.ts';
 import type { ProgressCounter } from './progress.ts';
 import { alreadyFrozen, register, type RegisteredDataset } from './registration.ts';
+import type { UnfinishedUploads } from './unfinished-uploads.ts';
 import { uploadItems } from './upload.ts';
+import type { PartSizes } from './upload-in-parts.ts';
 
 export interface WriteOptions {
   readonly store: ObjectStore;
@@ -48,6 +51,9 @@ export interface WriteOptions {
   readonly journal: FreezeJournal;
   /** What the journal says from now on. */
   readonly began: JournalEntry;
+  /** What is remembered of uploads in parts. */
+  readonly unfinished: UnfinishedUploads;
+  readonly partSizes: PartSizes;
   readonly hasher: FileHasher;
   readonly clock: Clock;
   readonly signal: AbortSignal;
@@ -65,7 +71,7 @@ export interface WriteOptions {
  *  5. README.yml
  *  6. the items
  *  7. tags, annotations
- *  8. away with what an earlier freeze of a directory that has changed since has left
+ *  8. away with what an earlier freeze of a directory that has changed since has left, uploads in parts among it
  *  9. the journal: `committing`
  * 10. manifest.json, overlays
  * 11. a look whether somebody else has frozen the dataset meanwhile
@@ -100,6 +106,7 @@ export async function writeDataset(options: WriteOptions): Promise<void> {
   const deleteOne = (key: string, taskSignal: AbortSignal): Promise<void> =>
     store.delete(key, { priority: 'background', signal: taskSignal });
   await forEachBounded(extra, FREEZE_UPLOADS_MAX, deleteOne, signal);
+  await abandonRest(options);
 
   const frozenAt = plan.admin.frozenAt ?? clock.now() / 1000;
   const committing = { ...began, frozenAt, content: await contentDigest(plan, md5s) };
@@ -114,6 +121,13 @@ export async function writeDataset(options: WriteOptions): Promise<void> {
   if (now.type === 'dataset') throw alreadyFrozen(store.bucket, uuid);
   await writer.putAdmin({ ...proto, type: 'dataset', frozenAt });
   await journal.write({ ...committing, state: 'frozen' });
+}
+
+/** Uploads in parts that nobody completes: of what has changed, or lost by a crash. */
+async function abandonRest({ store, keyPrefix, unfinished, signal }: WriteOptions): Promise<void> {
+  for (const upload of unfinished.all()) await abandonUpload(store, upload, { signal });
+  if (unfinished.used) await abandonUploads(store, keyPrefix, { signal });
+  await unfinished.remove();
 }
 
 /** Steps 2 and 3, which leave nothing behind when the user may not write. */

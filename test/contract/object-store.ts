@@ -307,7 +307,88 @@ export function describeObjectStore(name: string, setup: () => Promise<ObjectSto
       });
     });
 
+    describe('an upload in parts', () => {
+      // S3 takes smaller parts only at the end.
+      const parts = [pseudoRandomBytes(5 << 20), pseudoRandomBytes(100_000)] as const;
+      const [first, last] = parts;
+      const metadata = { handle: 'Z3LDvMOfZQ==', checksum: 'c'.repeat(32) };
+
+      test('becomes an object when it is completed, with the metadata of its beginning', async () => {
+        const key = 'parts/grüße + 100%';
+        const id = await store.createUpload(key, { metadata });
+        const open = (): Readable => Readable.from([last.subarray(0, 10), last.subarray(10)]);
+        const body = { size: last.length, open };
+        const lastTag = await store.putPart({ key, id, number: 7 }, body, { md5: md5(last) });
+        await store.putPart({ key, id, number: 2 }, Buffer.from('replaced'));
+        const firstTag = await store.putPart({ key, id, number: 2 }, first, { md5: md5(first) });
+        await expectReason(store.head(key), 'no-such-key');
+        expect(await store.listUploads('parts/')).toEqual([{ key, id }]);
+        const chosen = [
+          { number: 2, etag: firstTag },
+          { number: 7, etag: lastTag },
+        ];
+        await store.completeUpload({ key, id }, chosen);
+        const object = await store.get(key, 6 << 20);
+        expect(object.body.equals(Buffer.concat(parts))).toBe(true);
+        expect(object.metadata).toEqual(metadata);
+        expect(object.etag).not.toMatch(/^[0-9a-f]{32}$/);
+        expect(await store.listUploads('parts/')).toEqual([]);
+      });
+
+      test('content that does not match its MD5, or its size, is no part', async () => {
+        const key = 'parts/bad';
+        const id = await store.createUpload(key);
+        const part = { key, id, number: 1 };
+        await expectReason(store.putPart(part, last, { md5: md5(first) }), 'bad-digest');
+        const open = (): Readable => Readable.from([Buffer.from('12345')]);
+        await expectReason(store.putPart(part, { size: 6, open }), 'bad-request');
+        await expectReason(store.putPart(part, { size: 4, open }), 'bad-request');
+        const etag = md5(last).toString('hex');
+        await expectReason(store.completeUpload({ key, id }, [{ number: 1, etag }]), 'bad-request');
+        await expectReason(store.head(key), 'no-such-key');
+        await store.abortUpload({ key, id });
+      });
+
+      test('aborted or never begun: there is none', async () => {
+        const key = 'parts/aborted';
+        const id = await store.createUpload(key);
+        const etag = await store.putPart({ key, id, number: 1 }, last);
+        await store.abortUpload({ key, id });
+        expect(await store.listUploads('parts/')).toEqual([]);
+        await store.abortUpload({ key, id });
+        await expectReason(store.putPart({ key, id, number: 1 }, last), 'no-such-upload');
+        // Ceph says with status 500 that the completion is in progress.
+        const completed = store.completeUpload({ key, id }, [{ number: 1, etag }]);
+        await expect(completed).rejects.toMatchObject({
+          reason: expect.stringMatching(/^(no-such-upload|server-error)$/),
+        });
+        await expectReason(store.head(key), 'no-such-key');
+      });
+
+      test('metadata that could not arrive, and the empty key', async () => {
+        const bad = store.createUpload('parts/metadata', { metadata: { value: 'grün' } });
+        await expectReason(bad, 'bad-request');
+        await expectReason(store.createUpload(''), 'bad-request');
+        expect(await store.listUploads('parts/')).toEqual([]);
+      });
+
+      test('what the source of a part fails with is passed on', async () => {
+        const key = 'parts/broken';
+        const id = await store.createUpload(key);
+        const broken = new Error('disk on fire');
+        const open = (): Readable =>
+          new Readable({
+            read() {
+              this.destroy(broken);
+            },
+          });
+        await expect(store.putPart({ key, id, number: 1 }, { size: 9, open })).rejects.toBe(broken);
+        await store.abortUpload({ key, id });
+      });
+    });
+
     describe('abort', () => {
+      const upload = { key: 'aborted', id: 'none' };
       const endless = { size: 1_000_000, open: () => new Readable({ read() {} }) };
       const calls: readonly (readonly [string, (signal: AbortSignal) => Promise<unknown>])[] = Object.entries(
         {
@@ -319,6 +400,13 @@ export function describeObjectStore(name: string, setup: () => Promise<ObjectSto
           put: (signal: AbortSignal) => store.put('aborted', Buffer.from('x'), { signal }),
           'put of a stalled stream': (signal: AbortSignal) => store.put('stalled', endless, { signal }),
           delete: (signal: AbortSignal) => store.delete('nothing', { signal }),
+          createUpload: (signal: AbortSignal) => store.createUpload('aborted', { signal }),
+          'putPart of a stalled stream': (signal: AbortSignal) =>
+            store.putPart({ ...upload, number: 1 }, endless, { signal }),
+          completeUpload: (signal: AbortSignal) =>
+            store.completeUpload(upload, [{ number: 1, etag: 'x' }], { signal }),
+          abortUpload: (signal: AbortSignal) => store.abortUpload(upload, { signal }),
+          listUploads: (signal: AbortSignal) => store.listUploads('', { signal }),
         },
       );
       test.each(calls)('%s', async (_operation, call) => {

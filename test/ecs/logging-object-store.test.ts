@@ -50,6 +50,8 @@ describe('the logging store', () => {
     await store.listPage({ prefix: 'ke' });
     await store.put('new', Buffer.from('1234'));
     await store.delete('new');
+    const id = await store.createUpload('new');
+    await store.putPart({ key: 'new', id, number: 1 }, Buffer.from('123'));
     await store.get('missing', 10).catch(() => {});
     memory.failNext('put', new Error('stream broke'));
     await store.put('new', Buffer.from('1234')).catch(() => {});
@@ -68,14 +70,28 @@ describe('the logging store', () => {
       { ...common, operation: 'listPage', key: 'ke', bytes: 0 },
       { ...common, operation: 'put', key: 'new', bytes: 4 },
       { ...common, operation: 'delete', key: 'new', bytes: 0 },
+      { ...common, operation: 'createUpload', key: 'new', bytes: 0 },
+      { ...common, operation: 'putPart', key: 'new', bytes: 3 },
       { ...common, operation: 'get', key: 'missing', outcome: 'no-such-key' },
       { ...common, operation: 'put', key: 'new', outcome: 'abandoned' },
       { ...common, operation: 'head', key: 'key', bytes: 0, ms: 12 },
     ]);
     expect(counters.snapshot()).toEqual({
-      requests: { getRange: 1, get: 2, head: 2, listPage: 1, put: 2, delete: 1 },
+      requests: {
+        getRange: 1,
+        get: 2,
+        head: 2,
+        listPage: 1,
+        put: 2,
+        delete: 1,
+        createUpload: 1,
+        putPart: 1,
+        completeUpload: 0,
+        abortUpload: 0,
+        listUploads: 0,
+      },
       bytesRead: 12,
-      bytesWritten: 4,
+      bytesWritten: 4 + 3,
       errors: { 'no-such-key': 1 },
       abandoned: 1,
       retries: 0,

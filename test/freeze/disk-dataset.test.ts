@@ -111,6 +111,19 @@ describe('a dataset in the layout that dtool has on disk', () => {
     expect(await freezeTo(store, directory)).toMatchObject({ outcome: 'already-frozen' });
   });
 
+  test('frozen, its items in parts: held against the manifest while they are hashed', async () => {
+    const { uuid, files } = layout('dataset');
+    const partSizes = { singlePutMaxBytes: 2, partBytes: 2 };
+    const store = new MemoryObjectStore();
+    expect(await freezeTo(store, await folderOf(files), { partSizes })).toMatchObject({
+      uuid,
+      kind: 'frozen',
+    });
+    const found = await readBack(store, await onlyDataset(store));
+    expect(found.get('b/c.txt')).toBe(base64('ccc'));
+    expect(store.requests).toMatchObject({ createUpload: 2, putPart: 4, completeUpload: 2 });
+  });
+
   test('frozen, and not as its manifest says: every difference is told', async () => {
     const { files } = layout('dataset', {
       'data/a.txt': 'AAA',

@@ -9,6 +9,7 @@ import {
   base64,
   folderOf,
   freezeTo,
+  inlineHasher,
   onlyDataset,
   readBack,
   refusalOf,
@@ -186,12 +187,12 @@ describe('a plain folder', () => {
     const store = new MemoryObjectStore();
     let grown = false;
     const hasher = {
+      ...inlineHasher,
       md5: async (path: string) => {
         if (!grown) await writeFile(path, Buffer.alloc(2 << 20, 2));
         grown = true;
         return 'd41d8cd98f00b204e9800998ecf8427e';
       },
-      close: async () => {},
     };
     await expect(freezeTo(store, directory, { hasher })).rejects.toThrow(
       /a\.bin changed while it was frozen/,

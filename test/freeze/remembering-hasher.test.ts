@@ -14,11 +14,11 @@ async function hashing(): Promise<{ hasher: RememberingFileHasher; hashed: strin
   await writeTree(directory, { large: Buffer.alloc(2 * MiB, 1), small: 'small' });
   const hashed: string[] = [];
   const counting: FileHasher = {
+    ...inlineHasher,
     md5: async (path, given) => {
       hashed.push(path);
       return inlineHasher.md5(path, given);
     },
-    close: async () => {},
   };
   return {
     hasher: new RememberingFileHasher(counting, new InstantClock()),
@@ -53,13 +53,13 @@ test('what has changed since is hashed anew, even with the size and time of befo
 test('what changes while it is hashed is not remembered', async () => {
   const { path, hashed } = await hashing();
   const changing: FileHasher = {
+    ...inlineHasher,
     md5: async (name, given) => {
       const md5 = await inlineHasher.md5(name, given);
       hashed.push(md5);
       await appendFile(path, 'more');
       return md5;
     },
-    close: async () => {},
   };
   const hasher = new RememberingFileHasher(changing, new InstantClock());
   hasher.prepare(path);

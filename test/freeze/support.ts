@@ -24,6 +24,17 @@ export const inlineHasher: FileHasher = {
     createHash('md5')
       .update(await readFile(path))
       .digest('hex'),
+  md5OfParts: async (path, partBytes) => {
+    const content = await readFile(path);
+    const starts = Array.from(
+      { length: Math.ceil(content.length / partBytes) },
+      (_, part) => part * partBytes,
+    );
+    const md5 = (from: number, to: number): Buffer =>
+      createHash('md5').update(content.subarray(from, to)).digest();
+    const partMd5s = Buffer.concat(starts.map((start) => md5(start, start + partBytes)));
+    return { md5: md5(0, content.length).toString('hex'), partMd5s };
+  },
   close: async () => {},
 };
 

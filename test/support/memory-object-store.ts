@@ -3,6 +3,8 @@ import { addAbortSignal } from 'node:stream';
 import type { StoreOperation } from '../../src/ecs/decorated-object-store.ts';
 import {
   StoreError,
+  type CompletedPart,
+  type CreateUploadOptions,
   type ListedObject,
   type ListPage,
   type ListQuery,
@@ -10,9 +12,12 @@ import {
   type ObjectStore,
   type PutBody,
   type PutOptions,
+  type PutPartOptions,
   type RequestOptions,
   type StoredObject,
   type StoreErrorReason,
+  type Upload,
+  type UploadPart,
 } from '../../src/ecs/object-store.ts';
 
 export interface MemoryStoreOptions {
@@ -38,6 +43,12 @@ export interface Gate {
   release(): void;
 }
 
+interface MemoryUpload {
+  readonly key: string;
+  readonly metadata: Readonly<Record<string, string>>;
+  readonly parts: Map<number, { readonly content: Buffer; readonly etag: string }>;
+}
+
 /** The contract of the port in memory, with hooks for tests: seeding, counting, gates and failures. */
 export class MemoryObjectStore implements ObjectStore {
   readonly bucket: string;
@@ -49,8 +60,15 @@ export class MemoryObjectStore implements ObjectStore {
     listPage: 0,
     put: 0,
     delete: 0,
+    createUpload: 0,
+    putPart: 0,
+    completeUpload: 0,
+    abortUpload: 0,
+    listUploads: 0,
   };
   readonly #objects = new Map<string, StoredObject>();
+  readonly #uploads = new Map<string, MemoryUpload>();
+  #lastUpload = 0;
   readonly #gates = new Map<StoreOperation, OpenableGate>();
   readonly #failures = new Map<StoreOperation, unknown[]>();
   readonly #compare: (a: string, b: string) => number;
@@ -78,12 +96,17 @@ export class MemoryObjectStore implements ObjectStore {
   }
 
   /** Stores an object behind the back of counters, gates and failures. Text is stored as UTF-8. */
-  seed(key: string, content: string | Uint8Array, metadata: Readonly<Record<string, string>> = {}): void {
+  seed(
+    key: string,
+    content: string | Uint8Array,
+    metadata: Readonly<Record<string, string>> = {},
+    etag?: string,
+  ): void {
     const body = Buffer.from(content);
     this.#objects.set(key, {
       body,
       size: body.length,
-      etag: createHash('md5').update(body).digest('hex'),
+      etag: etag ?? md5Of(body).toString('hex'),
       lastModified: this.#now(),
       metadata: { ...metadata },
     });
@@ -175,15 +198,9 @@ export class MemoryObjectStore implements ObjectStore {
 
   async put(key: string, body: PutBody, options: PutOptions = {}): Promise<void> {
     await this.#enter('put', key, options);
-    const { metadata = {}, md5, ifNoneMatch, signal } = options;
-    if (Object.values(metadata).some((value) => /[^ -~]|^ | $/.test(value))) {
-      throw this.#error('bad-request', key);
-    }
-    const content = body instanceof Uint8Array ? Buffer.from(body) : await collect(body, signal);
-    if (content.length !== (body instanceof Uint8Array ? body.length : body.size)) {
-      throw this.#error('bad-request', key);
-    }
-    if (md5 && !createHash('md5').update(content).digest().equals(md5)) throw this.#error('bad-digest', key);
+    const { metadata = {}, ifNoneMatch } = options;
+    this.#checkMetadata(key, metadata);
+    const content = await this.#receive(key, body, options);
     if (ifNoneMatch === '*' && this.#objects.has(key)) throw this.#error('precondition-failed', key);
     this.seed(key, content, metadata);
   }
@@ -191,6 +208,82 @@ export class MemoryObjectStore implements ObjectStore {
   async delete(key: string, options?: RequestOptions): Promise<void> {
     await this.#enter('delete', key, options);
     this.#objects.delete(key);
+  }
+
+  /** Uploads that are neither completed nor aborted, with the numbers of their parts; behind the back of all hooks. */
+  get uploads(): readonly (Upload & { readonly parts: readonly number[] })[] {
+    return Array.from(this.#uploads, ([id, { key, parts }]) => ({ id, key, parts: [...parts.keys()] }));
+  }
+
+  /** Forgets an upload behind the back of counters, gates and failures. */
+  dropUpload(id: string): void {
+    this.#uploads.delete(id);
+  }
+
+  async createUpload(key: string, options: CreateUploadOptions = {}): Promise<string> {
+    await this.#enter('createUpload', key, options);
+    const { metadata = {} } = options;
+    this.#checkMetadata(key, metadata);
+    const id = `upload-${(this.#lastUpload += 1)}`;
+    this.#uploads.set(id, { key, metadata, parts: new Map() });
+    return id;
+  }
+
+  async putPart(part: UploadPart, body: PutBody, options: PutPartOptions = {}): Promise<string> {
+    await this.#enter('putPart', part.key, options);
+    const content = await this.#receive(part.key, body, options);
+    const etag = createHash('md5').update(content).digest('hex');
+    this.#findUpload(part).parts.set(part.number, { content, etag });
+    return etag;
+  }
+
+  async completeUpload(
+    upload: Upload,
+    parts: readonly CompletedPart[],
+    options?: RequestOptions,
+  ): Promise<void> {
+    await this.#enter('completeUpload', upload.key, options);
+    const { key, metadata, parts: stored } = this.#findUpload(upload);
+    const contents = parts.map(({ number, etag }) => {
+      const part = stored.get(number);
+      if (part?.etag.replaceAll('"', '') !== etag.replaceAll('"', '')) throw this.#error('bad-request', key);
+      return part.content;
+    });
+    if (contents.length === 0) throw this.#error('bad-request', key);
+    const digests = createHash('md5').update(Buffer.concat(contents.map((one) => md5Of(one))));
+    this.seed(key, Buffer.concat(contents), metadata, `${digests.digest('hex')}-${contents.length}`);
+    this.#uploads.delete(upload.id);
+  }
+
+  async abortUpload(upload: Upload, options?: RequestOptions): Promise<void> {
+    await this.#enter('abortUpload', upload.key, options);
+    this.#uploads.delete(upload.id);
+  }
+
+  async listUploads(prefix: string, options?: RequestOptions): Promise<readonly Upload[]> {
+    await this.#enter('listUploads', undefined, options);
+    return this.uploads.filter(({ key }) => key.startsWith(prefix)).map(({ id, key }) => ({ id, key }));
+  }
+
+  async #receive(key: string, body: PutBody, { signal, md5 }: PutPartOptions): Promise<Buffer> {
+    const content = body instanceof Uint8Array ? Buffer.from(body) : await collect(body, signal);
+    if (content.length !== (body instanceof Uint8Array ? body.length : body.size)) {
+      throw this.#error('bad-request', key);
+    }
+    if (md5 && !md5Of(content).equals(md5)) throw this.#error('bad-digest', key);
+    return content;
+  }
+
+  #checkMetadata(key: string, metadata: Readonly<Record<string, string>>): void {
+    if (Object.values(metadata).some((value) => /[^ -~]|^ | $/.test(value))) {
+      throw this.#error('bad-request', key);
+    }
+  }
+
+  #findUpload({ key, id }: Upload): MemoryUpload {
+    const upload = this.#uploads.get(id);
+    if (upload?.key !== key) throw this.#error('no-such-upload', key);
+    return upload;
   }
 
   async #enter(
@@ -279,6 +372,10 @@ async function collect(body: Exclude<PutBody, Uint8Array>, signal: AbortSignal |
   } finally {
     stream.destroy();
   }
+}
+
+function md5Of(content: Uint8Array): Buffer {
+  return createHash('md5').update(content).digest();
 }
 
 function byUtf8(a: string, b: string): number {

@@ -48,6 +48,7 @@ export function problemFrom(error: unknown): Problem {
 /** Whether a failure is about the one object, or requests for others would end the same way. */
 const CONCERNS: Readonly<Record<StoreErrorReason, 'object' | 'store'>> = {
   'no-such-key': 'object',
+  'no-such-upload': 'object',
   'no-such-bucket': 'store',
   'access-denied': 'object',
   'unknown-access-key': 'store',
