@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmod, chown, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { chmod, chown, copyFile, link, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -223,14 +223,17 @@ describe.skipIf(obstacleForNobody !== '')(`a user who is not root stages${obstac
         await chown(config, NOBODY, NOBODY);
         for (const directory of [user.home, path, local]) await chown(directory, NOBODY, NOBODY);
         await chmod(user.home, 0o755);
+        // Ours may be where nobody else gets to.
+        const node = join(user.home, 'node');
+        await link(process.execPath, node).catch(() => copyFile(process.execPath, node));
         const script = `
-        '${process.execPath}' '${CLI}' mount '${bucket.bucket}' '${path}' ${options.join(' ')} > /dev/null || exit 1
+        '${node}' '${CLI}' mount '${bucket.bucket}' '${path}' ${options.join(' ')} > /dev/null || exit 1
         cd '${path}/staging' && mkdir x && cd x && { ${MODES}
         } > ../../../there 2>&1
         cd '${local}' && { ${MODES}
         } > ../here 2>&1
         cd '${path}' && mv staging/x frozen && cat frozen/data/f; ls -d frozen staging/x; cd /
-        '${process.execPath}' '${CLI}' umount '${path}'`;
+        '${node}' '${CLI}' umount '${path}'`;
         const [command = '', ...rest] = asNobody('666', 'user_allow_other');
         const { stdout, stderr } = await user.exec(command, ...rest, 'bash', '-c', script);
         expect(stderr).toMatch(/^ls: cannot access 'staging\/x'.*\n$/);
