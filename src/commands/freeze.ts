@@ -1,6 +1,6 @@
 import { setFlagsFromString } from 'node:v8';
 import { systemClock } from '../clock.ts';
-import { Config } from '../config.ts';
+import { Config, plainHttpWarning } from '../config.ts';
 import { openBucketStore } from '../ecs/bucket-store.ts';
 import { REGISTRATION_PREFIX } from '../ecs/dtool/keys.ts';
 import { RequestLimiter } from '../ecs/limiting-object-store.ts';
@@ -19,6 +19,7 @@ import { showProgress } from './freeze-progress.ts';
 import { reportFreeze } from './freeze-report.ts';
 import { freezeStaged } from './freeze-staged.ts';
 import { findStaged } from './staged-path.ts';
+import { printError } from './terminal.ts';
 
 export interface FreezeCommandOptions {
   readonly bucket?: string;
@@ -72,6 +73,8 @@ async function freezeDirectory(directory: string, options: LocalOptions): Promis
     limiter: new RequestLimiter(),
     counters: new StoreCounters(),
   });
+  const insecure = plainHttpWarning(bucket.config);
+  if (insecure !== undefined) printError(insecure);
   const stop = new AbortController();
   const onSignal = (): void => stop.abort();
   process.once('SIGINT', onSignal);

@@ -1,5 +1,5 @@
 import { systemClock } from '../clock.ts';
-import { Config } from '../config.ts';
+import { Config, plainHttpWarning } from '../config.ts';
 import { type BucketStore, openBucketStore } from '../ecs/bucket-store.ts';
 import { REGISTRATION_PREFIX } from '../ecs/dtool/keys.ts';
 import { DatasetReader } from '../ecs/dtool/dataset-reader.ts';
@@ -74,6 +74,8 @@ export async function lsCommand(
       limiter: new RequestLimiter(),
       counters: new StoreCounters(),
     });
+    const insecure = plainHttpWarning(bucket.config);
+    if (insecure !== undefined) printError(insecure);
     try {
       await bucket.check(REGISTRATION_PREFIX);
       if (target.dataset === undefined) datasets.push(...(await listDatasets(bucket)));
