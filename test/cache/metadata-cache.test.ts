@@ -26,11 +26,11 @@ describe('what is put', () => {
     const part = fc.uint8Array({ maxLength: 20 });
     await fc.assert(
       fc.asyncProperty(fc.string(), fc.array(part, { maxLength: 5 }), async (name, parts) => {
-        await cacheOf().put(name, parts);
-        const got = await cacheOf().get(name);
+        await cacheOf().put(`put ${name}`, parts);
+        const got = await cacheOf().get(`put ${name}`);
         expect(got?.map((bytes) => [...bytes])).toEqual(parts.map((bytes) => [...bytes]));
         for (const bytes of got ?? []) expect(bytes.byteOffset % 8).toBe(0);
-        expect(await cacheOf().get(`${name}x`)).toBeUndefined();
+        expect(await cacheOf().get(`not ${name}`)).toBeUndefined();
       }),
       { numRuns: 30 },
     );
