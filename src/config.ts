@@ -2,7 +2,7 @@ import { readFileSync, statSync } from 'node:fs';
 import { isIPv4 } from 'node:net';
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { messageOf, UserError } from './errors.ts';
+import { hasErrorCode, messageOf, UserError } from './errors.ts';
 import { jsonErrorPosition } from './json-position.ts';
 import { Secret } from './secret.ts';
 
@@ -212,7 +212,7 @@ function readConfigFile(path: string): ConfigFile | undefined {
 }
 
 function isMissing(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && (error.code === 'ENOENT' || error.code === 'ENOTDIR');
+  return hasErrorCode(error, 'ENOENT') || hasErrorCode(error, 'ENOTDIR');
 }
 
 /** ECS Administration Guide, "S3 bucket and object naming in ECS"; all that Amazon S3 allows is among it. */

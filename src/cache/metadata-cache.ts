@@ -2,7 +2,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { mkdir, open, readdir, rename, rm, stat, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from '../log.ts';
-import { messageOf } from '../errors.ts';
+import { hasErrorCode, messageOf } from '../errors.ts';
 import { KiB, MiB } from '../limits.ts';
 
 /** Told apart from what other versions of the format, or other programs, may have left. */
@@ -72,7 +72,7 @@ export class MetadataCache {
       await utimes(path, now, now).catch(() => {});
       return parts;
     } catch (error) {
-      if (isMissing(error)) return undefined;
+      if (hasErrorCode(error, 'ENOENT')) return undefined;
       this.#log.warn({ path, error: messageOf(error) }, 'metadata in the cache can not be used');
       await rm(path, { force: true }).catch(() => {});
       return undefined;
@@ -132,7 +132,7 @@ export class MetadataCache {
         else files.push({ path, size, usedAt: mtimeMs });
       } catch (error) {
         // Another process was faster.
-        if (!isMissing(error)) throw error;
+        if (!hasErrorCode(error, 'ENOENT')) throw error;
       }
     }
     let bytes = files.reduce((sum, { size }) => sum + size, 0);
@@ -172,8 +172,4 @@ function unpack(body: Uint8Array): readonly Uint8Array[] {
 
 function paddingAfter(length: number): number {
   return (ALIGN_BYTES - (length % ALIGN_BYTES)) % ALIGN_BYTES;
-}
-
-function isMissing(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && error.code === 'ENOENT';
 }

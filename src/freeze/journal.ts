@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { link, mkdir, open, readdir, readFile, rename, rm, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { messageOf, UserError } from '../errors.ts';
+import { hasErrorCode, messageOf, UserError } from '../errors.ts';
 import { isDatasetUuid } from '../ecs/dtool/keys.ts';
 import { isProcessAlive } from '../process-alive.ts';
 
@@ -109,7 +109,7 @@ export class FreezeJournal {
           await link(mine, path);
           return { release: async () => rm(path, { force: true }) };
         } catch (error) {
-          if (codeOf(error) !== 'EEXIST') throw error;
+          if (!hasErrorCode(error, 'EEXIST')) throw error;
         }
         const holder = await readFile(path, 'utf8').catch(() => '');
         const [pid = ''] = holder.split(' ');
@@ -143,7 +143,7 @@ export async function readJournals(
   onProblem: (error: unknown) => void,
 ): Promise<readonly JournalEntry[]> {
   const names = await readdir(folder).catch((error: unknown) => {
-    if (codeOf(error) !== 'ENOENT') onProblem(error);
+    if (!hasErrorCode(error, 'ENOENT')) onProblem(error);
     return [];
   });
   const read = names
@@ -161,7 +161,7 @@ async function readEntry(path: string): Promise<JournalEntry | undefined> {
   try {
     return entrySchema.parse(JSON.parse(await readFile(path, 'utf8')));
   } catch (cause) {
-    if (codeOf(cause) === 'ENOENT') return undefined;
+    if (hasErrorCode(cause, 'ENOENT')) return undefined;
     const reason = cause instanceof z.ZodError ? z.prettifyError(cause) : messageOf(cause);
     throw new UserError(
       `the journal ${path} of an earlier freeze can't be read: ${reason}`,
@@ -176,8 +176,4 @@ async function identityOf(pid: number): Promise<string | undefined> {
   if (!(await isProcessAlive(pid))) return undefined;
   const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '');
   return `${pid} ${stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19]}`;
-}
-
-function codeOf(error: unknown): unknown {
-  return error instanceof Error && 'code' in error ? error.code : undefined;
 }

@@ -1,7 +1,7 @@
 import { constants } from 'node:fs';
 import { open, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { messageOf } from '../errors.ts';
+import { hasErrorCode, messageOf } from '../errors.ts';
 import { FREEZE_METADATA_MAX_BYTES, MiB } from '../limits.ts';
 import type { FreezeProblems } from './problems.ts';
 
@@ -24,7 +24,7 @@ export async function readMetadataFile(
     if (stats.size > maxBytes) throw new Error(`it is larger than ${maxBytes / MiB} MiB`);
     return await handle.readFile();
   } catch (error) {
-    if (!isMissing(error)) problems.refuse(path, `can't be read: ${messageOf(error)}`);
+    if (!hasErrorCode(error, 'ENOENT')) problems.refuse(path, `can't be read: ${messageOf(error)}`);
     return undefined;
   }
 }
@@ -38,11 +38,7 @@ export async function listMetadataFiles(
   try {
     return (await readdir(join(root, path))).toSorted();
   } catch (error) {
-    if (!isMissing(error)) problems.refuse(path, `can't be read: ${messageOf(error)}`);
+    if (!hasErrorCode(error, 'ENOENT')) problems.refuse(path, `can't be read: ${messageOf(error)}`);
     return [];
   }
-}
-
-function isMissing(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && error.code === 'ENOENT';
 }

@@ -2,6 +2,7 @@ import { appendFile, readFile, rm } from 'node:fs/promises';
 import { z } from 'zod';
 import type { BegunUpload, UploadMemory } from '../ecs/multipart-upload.ts';
 import type { Upload } from '../ecs/object-store.ts';
+import { hasErrorCode } from '../errors.ts';
 
 /** What an upload in parts is of: with another MD5 or other parts it is of no use. */
 export interface UploadSubject {
@@ -33,7 +34,7 @@ export class UnfinishedUploads {
   static async open(path: string): Promise<UnfinishedUploads> {
     const uploads = new UnfinishedUploads(path);
     const text = await readFile(path, 'utf8').catch((error: unknown) => {
-      if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return '';
+      if (hasErrorCode(error, 'ENOENT')) return '';
       throw error;
     });
     for (const line of text.split('\n')) {
