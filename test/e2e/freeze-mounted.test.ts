@@ -8,6 +8,7 @@ import type { MountStatus } from '../../src/mount.ts';
 import { folderOf, onlyDataset, readBack } from '../freeze/support.ts';
 import { randomBytesOf } from '../support/datasets.ts';
 import { BUCKET, OWNER, stage, type Stage } from '../support/freeze-stage.ts';
+import { scaled } from '../support/full.ts';
 import { mountObstacle, type User } from '../support/mounted.ts';
 
 /** A user with a directory to mount at, again and again. */
@@ -110,8 +111,8 @@ async function outputOf(
 
 const FILES = { a: 'aaa', 'b/c': 'ccc', 'd.bin': randomBytesOf(3, 2 << 20), 'README.yml': 'x: 1\n' };
 
-/** Each kill takes seconds: all requests have their turn where time is no matter, else every third one. */
-const KILL_STEP = process.env['CI'] === undefined ? 3 : 1;
+/** Each kill takes seconds: every so many requests one has its turn. */
+const KILL_STEP = scaled({ usual: 3, full: 1 });
 
 describe.skipIf(mountObstacle !== undefined)('freeze in a mount', () => {
   test('cp -r, freeze: it stands in the root at once, its blocks are there, and the staged folder is gone', async () => {
