@@ -21,6 +21,7 @@ import { RememberingFileHasher } from './freeze/remembering-hasher.ts';
 import { StagedBuckets, type StagedStatus, type UnfinishedFreeze } from './freeze/staged-buckets.ts';
 import { StagedFreezes } from './freeze/staged-freezes.ts';
 import { Area } from './fuse/staging/area.ts';
+import type { RequestCounts } from './fuse/request-counters.ts';
 import { type Session, startSession } from './fuse/session.ts';
 import type { Transport } from './fuse/transport/transport.ts';
 import { type Ownership, timestampOfMilliseconds } from './fuse/tree/attributes.ts';
@@ -33,6 +34,7 @@ import { Problems, type ReportedProblem } from './fuse/tree/problems.ts';
 import { STAGING } from './fuse/tree/dataset-names.ts';
 import type { StagedFolder } from './fuse/tree/staging-folder.ts';
 import { StagingRoot } from './fuse/tree/staging-root.ts';
+import { LATENCY_BOUNDS_MS } from './latency-histogram.ts';
 import { MANIFESTS_MEMORY_MAX_BYTES, METADATA_CACHE_MAX_BYTES } from './limits.ts';
 import type { Logger } from './log.ts';
 import { journalDirectory } from './state-directory.ts';
@@ -63,7 +65,10 @@ export interface MountOptions {
   readonly diskCache: DiskCacheChoice | undefined;
 }
 
-/** What `status` tells of a mount; plain data that survives JSON. */
+/**
+ * What `status` tells of a mount; plain data that survives JSON. From version to version something may be added to it,
+ * nothing is taken away and nothing changes its meaning.
+ */
 export interface MountStatus {
   readonly mountpoint: string;
   readonly buckets: readonly BucketStatus[];
@@ -78,6 +83,10 @@ export interface MountStatus {
   readonly cache: BlockCacheStatistics;
   readonly store: StoreCounts;
   readonly queue: QueueDepth;
+  /** The kernel's requests; names and pages that it keeps itself are not asked for. */
+  readonly kernel: RequestCounts;
+  /** The bounds of all latencies here; see `LatencyCounts`. */
+  readonly latencyBoundsMs: readonly number[];
   readonly problems: readonly ReportedProblem[];
   readonly staging: readonly StagedStatus[];
   readonly unfinished: readonly UnfinishedFreeze[];
@@ -271,6 +280,8 @@ export async function startMount(config: Config, options: MountOptions, log: Log
       cache: cache.statistics,
       store: counters.snapshot(),
       queue: limiter.depth,
+      kernel: session.requests,
+      latencyBoundsMs: LATENCY_BOUNDS_MS,
       problems: problems.all,
       ...(await staged.status()),
     }),

@@ -11,17 +11,22 @@ import { type Content, blockKey } from './block-key.ts';
 import { BlockSource } from './block-source.ts';
 import type { DiskStoreStatistics } from './disk-store.ts';
 import { ReadAheadBudget } from './read-ahead-budget.ts';
+import { type ReadAheadStatistics, ReadAheadUse } from './read-ahead-use.ts';
 
 /** What the cache did since it was made, in blocks and bytes. */
 export interface BlockCacheStatistics {
   /** Blocks that a read found in memory, and those it had to wait for. */
   readonly hits: number;
   readonly misses: number;
+  /** What reads took of the blocks that they found in memory. */
+  readonly hitBytes: number;
   readonly blocks: number;
   readonly bytes: number;
   readonly maxBytes: number;
-  /** Bytes that came from the store. */
+  /** What came from the store, for reads and ahead of them. */
+  readonly fetchedBlocks: number;
   readonly fetchedBytes: number;
+  readonly readAhead: ReadAheadStatistics;
   /** Undefined without a disk cache. */
   readonly disk?: DiskStoreStatistics | undefined;
 }
@@ -45,6 +50,8 @@ export class BlockCache {
   readonly #promotions = new WeakMap<Flight, AbortController>();
   #hits = 0;
   #misses = 0;
+  #hitBytes = 0;
+  readonly #ahead = new ReadAheadUse();
   readonly #source: BlockSource;
 
   /**
@@ -62,6 +69,7 @@ export class BlockCache {
     this.#blocks = new LRUCache({
       maxSize: maxBytes,
       sizeCalculation: (block) => block.length + BLOCK_OVERHEAD_BYTES,
+      dispose: (block) => this.#ahead.dropped(block),
     });
   }
 
@@ -69,10 +77,13 @@ export class BlockCache {
     return {
       hits: this.#hits,
       misses: this.#misses,
+      hitBytes: this.#hitBytes,
       blocks: this.#blocks.size,
       bytes: this.#blocks.calculatedSize,
       maxBytes: this.#blocks.maxSize,
+      fetchedBlocks: this.#source.fetchedBlocks,
       fetchedBytes: this.#source.fetchedBytes,
+      readAhead: this.#ahead.statistics,
       disk: this.#source.diskStatistics,
     };
   }
@@ -97,16 +108,16 @@ export class BlockCache {
     const last = Math.floor((end - 1) / BLOCK_BYTES);
     const parts: Uint8Array[] = [];
     const missing: number[] = [];
-    const take = (number: number, block: Uint8Array): void => {
+    const take = (number: number, block: Uint8Array): number => {
       const start = number * BLOCK_BYTES;
-      parts[number - first] = block.subarray(
-        Math.max(0, offset - start),
-        Math.min(block.length, end - start),
-      );
+      const part = block.subarray(Math.max(0, offset - start), Math.min(block.length, end - start));
+      parts[number - first] = part;
+      this.#ahead.used(block);
+      return part.length;
     };
     for (let number = first; number <= last; number += 1) {
       const block = this.#blocks.get(blockKey(content, number));
-      if (block) take(number, block);
+      if (block) this.#hitBytes += take(number, block);
       else missing.push(number);
     }
     this.#hits += last - first + 1 - missing.length;
@@ -196,7 +207,10 @@ export class BlockCache {
           priority,
           promotion: promotion.signal,
         });
-        for (const [number, block] of blocks) this.#blocks.set(blockKey(content, number), block);
+        for (const [number, block] of blocks) {
+          if (priority === 'background') this.#ahead.fetched(block);
+          this.#blocks.set(blockKey(content, number), block);
+        }
         return blocks;
       } finally {
         for (const number of run) {

@@ -37,6 +37,7 @@ export class BlockSource {
   /** What is wrong with contents, by their key on disk. */
   readonly #damaged = new LRUCache<string, FsError>({ max: DAMAGED_CONTENTS_MAX });
   readonly #forget: ((content: Content) => void)[] = [];
+  #fetchedBlocks = 0;
   #fetchedBytes = 0;
 
   constructor(options: BlockSourceOptions = {}) {
@@ -44,7 +45,11 @@ export class BlockSource {
     if (options.disk && options.isEager !== true) this.#whole = new WholeContents(options.disk);
   }
 
-  /** Bytes that came from the store. */
+  /** What came from the store. */
+  get fetchedBlocks(): number {
+    return this.#fetchedBlocks;
+  }
+
   get fetchedBytes(): number {
     return this.#fetchedBytes;
   }
@@ -115,6 +120,7 @@ export class BlockSource {
 
   async #fetch(...given: Parameters<typeof fetchBlocks>): Promise<ReadonlyMap<number, Uint8Array>> {
     const blocks = await fetchBlocks(...given);
+    this.#fetchedBlocks += blocks.size;
     for (const { length } of blocks.values()) this.#fetchedBytes += length;
     return blocks;
   }

@@ -38,6 +38,8 @@ export interface DiskStoreStatistics {
   /** Blocks that were found, and those that were looked for in vain. */
   readonly hits: number;
   readonly misses: number;
+  /** Bytes of the blocks that were found. */
+  readonly hitBytes: number;
   /** Blocks that were not served since they were damaged or none of this content. */
   readonly corruptBlocks: number;
   readonly writtenBlocks: number;
@@ -91,6 +93,7 @@ export class DiskStore {
   #pauseReason: string | undefined;
   #hits = 0;
   #misses = 0;
+  #hitBytes = 0;
   #corruptBlocks = 0;
   #writtenBlocks = 0;
   #droppedBlocks = 0;
@@ -123,6 +126,7 @@ export class DiskStore {
       maxBytes: this.#options.maxBytes,
       hits: this.#hits,
       misses: this.#misses,
+      hitBytes: this.#hitBytes,
       corruptBlocks: this.#corruptBlocks,
       writtenBlocks: this.#writtenBlocks,
       droppedBlocks: this.#droppedBlocks,
@@ -146,6 +150,7 @@ export class DiskStore {
     );
     this.#hits += found.size;
     this.#misses += blocks.length - found.size;
+    for (const { bytes } of found.values()) this.#hitBytes += bytes.length;
     return found;
   }
 

@@ -1,10 +1,11 @@
 import type { DiskStoreStatistics } from '../cache/disk-store.ts';
 import { readJournals } from '../freeze/journal.ts';
 import type { StagedStatus } from '../freeze/staged-buckets.ts';
+import { type LatencyCounts, latencyQuantileMs, sumOfLatencies } from '../latency-histogram.ts';
 import type { MountStatus } from '../mount.ts';
 import { journalDirectory } from '../state-directory.ts';
 import { runningMounts } from './running-mounts.ts';
-import { formatBytes, print, printError, printJson, printable, styled } from './terminal.ts';
+import { formatBytes, formatLatency, print, printError, printJson, printable, styled } from './terminal.ts';
 
 /** Tells of every running mount of this user, and in words of the freezes without a mount that were not finished. */
 export async function statusCommand(options: { readonly json: boolean }): Promise<void> {
@@ -29,6 +30,11 @@ const uuidOf = (known: { readonly uuid?: string | undefined } | { readonly state
 function describe(mount: MountStatus): string {
   const { cache, store, problems } = mount;
   const requests = Object.values(store.requests).reduce((sum, count) => sum + count, 0);
+  const { running, waiting } = mount.queue;
+  const inQueue = waiting.read + waiting.metadata + waiting.background;
+  const latency = sumOfLatencies(store.operations.map((operation) => operation.latency));
+  const kernel = sumOfLatencies(Object.values(mount.kernel));
+  const { fetchedBytes, usedBytes, wastedBytes } = cache.readAhead;
   const errors = Object.values(store.errors).reduce((sum, count) => sum + count, 0);
   const lookups = cache.hits + cache.misses;
   const hitRate = lookups === 0 ? '-' : `${((100 * cache.hits) / lookups).toFixed(1)} %`;
@@ -44,11 +50,17 @@ function describe(mount: MountStatus): string {
     row('process', `${mount.pid}, since ${mount.startedAt}, ${mount.transport}, version ${mount.version}`),
     row('open', `${mount.openHandles} files and directories`),
     row('cache', `${formatBytes(cache.bytes)} of ${formatBytes(cache.maxBytes)}, hits ${hitRate}`),
+    row(
+      'read-ahead',
+      `${formatBytes(fetchedBytes)}, of which ${formatBytes(usedBytes)} were read and ${formatBytes(wastedBytes)} wasted`,
+    ),
     ...(cache.disk ? [row('on disk', describeDisk(cache.disk))] : []),
     row(
       'requests',
-      `${requests}, ${errors} failed, ${store.retries} retries, ${formatBytes(store.bytesRead)} read`,
+      `${requests}, ${errors} failed, ${store.retries} retries, ${formatBytes(store.bytesRead)} read, ` +
+        `${describeLatency(latency)}; ${running} under way, ${inQueue} waiting`,
     ),
+    row('kernel', `${kernel.count} requests, ${describeLatency(kernel)}`),
     ...mount.staging.map((staged) => row('staged', describeStaged(staged))),
     ...mount.unfinished.map(({ bucket, directory, uuid, reason }) =>
       row('unfinished', `${uuid} in ${bucket}, of ${directory}: ${reason}`),
@@ -59,6 +71,12 @@ function describe(mount: MountStatus): string {
         `    ${styled('yellow', printable(`${bucket}/${key}`))}: ${printable(reason)}`,
     ),
   ].join('\n');
+}
+
+/** Such as `half within 0.4 ms, 99 % within 12 ms`. */
+function describeLatency(latency: LatencyCounts): string {
+  const within = (part: number): string => formatLatency(latencyQuantileMs(latency, part));
+  return `half within ${within(0.5)}, 99 % within ${within(0.99)}`;
 }
 
 /** Such as `1.2 GiB of 10.0 GiB in /home/me/.cache/dtool-ecs-mount, hits 93.0 %`. */

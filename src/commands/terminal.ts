@@ -50,6 +50,13 @@ export function formatBytes(bytes: number): string {
   return `${unit === 0 ? value : value.toFixed(1)} ${BYTE_UNITS[unit]}`;
 }
 
+/** Such as `0.35 ms`, `12 ms` or `1.5 s`: two digits count. A hyphen when unknown. */
+export function formatLatency(ms: number | undefined): string {
+  if (ms === undefined) return '-';
+  const rounded = Number(ms.toPrecision(2));
+  return rounded < 1000 ? `${rounded} ms` : `${rounded / 1000} s`;
+}
+
 /** Such as `2026-11-23 16:08`, in UTC; a hyphen when unknown. */
 export function formatTime(seconds: number | undefined): string {
   if (seconds === undefined) return '-';

@@ -2,6 +2,7 @@ import type { Clock } from '../clock.ts';
 import type { BucketConfig, Config } from '../config.ts';
 import { UserError } from '../errors.ts';
 import type { Logger } from '../log.ts';
+import type { StoreRequest } from './decorated-object-store.ts';
 import { createRekeyingObjectStore, KeptCredentials } from './kept-credentials.ts';
 import { type RequestLimiter, createLimitingObjectStore } from './limiting-object-store.ts';
 import { createLoggingObjectStore } from './logging-object-store.ts';
@@ -59,7 +60,7 @@ export function openBucketStore(bucket: string, environment: StoreEnvironment): 
   });
   const logged = createLoggingObjectStore(s3, { logger: log, counters, clock });
   const once = createRekeyingObjectStore(createLimitingObjectStore(logged, limiter), credentials);
-  const onRetry = (): void => counters.retried();
+  const onRetry = (request: StoreRequest): void => counters.retried(request);
   const quick = createRetryingObjectStore(once, { clock, onRetry, tries: CHECK_TRIES });
   return {
     config,

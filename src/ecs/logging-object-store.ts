@@ -19,26 +19,29 @@ export interface Observers {
  */
 export function createLoggingObjectStore(store: ObjectStore, observers: Observers): ObjectStore {
   const { logger, counters, clock } = observers;
-  return decorate(store, async ({ operation, bucket, key, range }, run, bytesOf) => {
+  return decorate(store, async (request, run, bytesOf) => {
+    const { operation, bucket, key, range } = request;
     const started = clock.monotonic();
-    const tell = (outcome: string, bytes?: number): void => {
-      const ms = Math.round(clock.monotonic() - started);
+    const tell = (outcome: string, time: number, bytes?: number): void => {
+      const ms = Math.round(time);
       const asked = range && [range.offset, range.length];
       logger.debug({ operation, bucket, key, range: asked, bytes, ms, outcome }, 'store request');
     };
     try {
       const result = await run();
       const bytes = bytesOf(result);
-      counters.succeeded(operation, bytes);
-      tell('ok', bytes);
+      const ms = clock.monotonic() - started;
+      counters.succeeded(request, bytes, ms);
+      tell('ok', ms, bytes);
       return result;
     } catch (error) {
+      const ms = clock.monotonic() - started;
       if (error instanceof StoreError) {
-        counters.failed(operation, error.reason);
-        tell(error.reason);
+        counters.failed(request, error.reason, ms);
+        tell(error.reason, ms);
       } else {
-        counters.abandoned(operation);
-        tell('abandoned');
+        counters.abandoned(request);
+        tell('abandoned', ms);
       }
       throw error;
     }

@@ -1,6 +1,7 @@
 import { constants } from 'node:fs';
 import { FsError } from '../errors.ts';
 import { type DirectoryHandle, Handles } from './handles.ts';
+import { RequestCounters } from './request-counters.ts';
 import type { AttributeChanges, DirectoryChanges, NodeChanges, Owner, RenameMode } from './tree/changes.ts';
 import type { Access, DirectoryEntries, DirectoryNode, Node, SpaceUsage, Tree } from './tree/node.ts';
 
@@ -23,6 +24,8 @@ const XATTR_PREFIX = 'user.';
  */
 export class Operations {
   readonly #tree: Tree;
+  /** How long the kernel's requests take, as the transport counts them. */
+  readonly requests = new RequestCounters();
   readonly #handles = new Handles();
   /** Changes to the entries of a directory so far; none where there is no number. */
   readonly #versions = new WeakMap<DirectoryNode, number>();

@@ -5,6 +5,7 @@ import { UserError } from '../errors.ts';
 import { type AutoUnmount, startAutoUnmount } from './auto-unmount.ts';
 import { isOpenDevice, prepareMountpoint, systemCodeOf } from './mountpoint.ts';
 import { Operations } from './operations.ts';
+import type { RequestCounts } from './request-counters.ts';
 import type { MountedTransport, Transport, TransportOptions } from './transport/transport.ts';
 import type { Tree } from './tree/node.ts';
 
@@ -12,6 +13,8 @@ import type { Tree } from './tree/node.ts';
 export interface Session {
   /** Files and directories that are open now. */
   readonly openHandles: number;
+  /** What the kernel has asked since the start. */
+  readonly requests: RequestCounts;
   /** Resolves when the mount is gone, whoever ended it. */
   readonly closed: Promise<void>;
   /** Unmounts, lazily if somebody is still in there; their requests end with EINTR. */
@@ -52,6 +55,9 @@ export async function startSession(
   return {
     get openHandles() {
       return operations.openHandles;
+    },
+    get requests() {
+      return operations.requests.snapshot();
     },
     closed: ended(),
     unmount: async () => mounted.unmount(),

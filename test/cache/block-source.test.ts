@@ -74,7 +74,11 @@ test('what one mount has read the next one has, while the store is away', async 
   const away = new MemoryObjectStore();
   expect((await second.read(away, content)).equals(body)).toBe(true);
   expect(away.requests.getRange).toBe(0);
-  expect(second.cache.statistics).toMatchObject({ fetchedBytes: 0, disk: { hits: 4, misses: 0 } });
+  expect(second.cache.statistics).toMatchObject({
+    fetchedBlocks: 0,
+    fetchedBytes: 0,
+    disk: { hits: 4, misses: 0, hitBytes: body.length },
+  });
 });
 
 test('only what is missing is fetched, in as few requests as before', async () => {

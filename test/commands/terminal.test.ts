@@ -1,6 +1,12 @@
 import * as fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { formatBytes, formatTable, formatTime, printable } from '../../src/commands/terminal.ts';
+import {
+  formatBytes,
+  formatLatency,
+  formatTable,
+  formatTime,
+  printable,
+} from '../../src/commands/terminal.ts';
 
 test.each([
   [0, '0 B'],
@@ -12,6 +18,19 @@ test.each([
   [2 ** 50 * 5000, '5000.0 PiB'],
 ])('%d bytes are %s', (bytes, text) => {
   expect(formatBytes(bytes)).toBe(text);
+});
+
+test.each([
+  [undefined, '-'],
+  [0, '0 ms'],
+  [0.0345, '0.035 ms'],
+  [12.345, '12 ms'],
+  [994, '990 ms'],
+  [999, '1 s'],
+  [1540, '1.5 s'],
+  [30_000, '30 s'],
+])('%d ms are %s', (ms, text) => {
+  expect(formatLatency(ms)).toBe(text);
 });
 
 test('times are minutes in UTC, and unknown ones hyphens', () => {

@@ -4,6 +4,7 @@ import { describe, expect, test } from 'vitest';
 import { silentLogger } from '../../src/log.ts';
 import { createLoggingObjectStore } from '../../src/ecs/logging-object-store.ts';
 import { createRetryingObjectStore } from '../../src/ecs/retrying-object-store.ts';
+import type { StoreRequest } from '../../src/ecs/decorated-object-store.ts';
 import { StoreCounters } from '../../src/ecs/store-counters.ts';
 import { describeObjectStore } from '../contract/object-store.ts';
 import { InstantClock } from '../support/instant-clock.ts';
@@ -76,7 +77,7 @@ describe('the logging store', () => {
       { ...common, operation: 'put', key: 'new', outcome: 'abandoned' },
       { ...common, operation: 'head', key: 'key', bytes: 0, ms: 12 },
     ]);
-    expect(counters.snapshot()).toEqual({
+    expect(counters.snapshot()).toMatchObject({
       requests: {
         getRange: 1,
         get: 2,
@@ -96,12 +97,57 @@ describe('the logging store', () => {
       abandoned: 1,
       retries: 0,
     });
+    const [get, head, put] = (['get', 'head', 'put'] as const).map((operation) =>
+      counters.snapshot().operations.find((one) => one.operation === operation),
+    );
+    expect(get).toMatchObject({
+      bucket: 'bucket',
+      requests: 2,
+      bytesRead: 7,
+      errors: { 'no-such-key': 1 },
+      latency: { count: 2, sumMs: 0 },
+    });
+    expect(head).toMatchObject({ requests: 2, latency: { count: 2, sumMs: 12.3 } });
+    // How long it took until somebody gave up says nothing of the store.
+    expect(put).toMatchObject({ requests: 2, bytesWritten: 4, abandoned: 1, latency: { count: 1 } });
+  });
+
+  test('each bucket and kind of request has its own counts, of which the totals are the sums', async () => {
+    const counters = new StoreCounters();
+    const clock = new InstantClock();
+    const [one, other] = ['one', 'other'].map((bucket) => {
+      const memory = new MemoryObjectStore({ bucket });
+      memory.seed('key', 'content');
+      const store = createLoggingObjectStore(memory, { logger: silentLogger, counters, clock });
+      const onRetry = (request: StoreRequest): void => counters.retried(request);
+      return { memory, store: createRetryingObjectStore(store, { clock, onRetry }) };
+    });
+    one?.memory.failNext('get', one.memory.error('timeout'), 1);
+    await one?.store.get('key', 10);
+    await other?.store.get('key', 10);
+    await other?.store.put('new', Buffer.from('12345'));
+    const { operations, ...totals } = counters.snapshot();
+    expect(operations).toMatchObject([
+      { bucket: 'one', operation: 'get', requests: 2, retries: 1, errors: { timeout: 1 }, bytesRead: 7 },
+      { bucket: 'other', operation: 'get', requests: 1, retries: 0, errors: {}, bytesRead: 7 },
+      { bucket: 'other', operation: 'put', requests: 1, bytesRead: 0, bytesWritten: 5 },
+    ]);
+    expect(totals).toMatchObject({
+      requests: { get: 3, put: 1, head: 0 },
+      errors: { timeout: 1 },
+      retries: 1,
+      bytesRead: 14,
+      bytesWritten: 5,
+      abandoned: 0,
+    });
   });
 
   test('below the retrying store, every try counts', async () => {
     const { store, memory, counters, clock } = setUp();
     memory.failNext('head', memory.error('throttled'), 2);
-    await createRetryingObjectStore(store, { clock, onRetry: () => counters.retried() }).head('key');
+    await createRetryingObjectStore(store, { clock, onRetry: (request) => counters.retried(request) }).head(
+      'key',
+    );
     expect(counters.snapshot()).toMatchObject({
       requests: { head: 3 },
       errors: { throttled: 2 },

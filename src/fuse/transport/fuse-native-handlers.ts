@@ -5,6 +5,7 @@ import { BLOCK_BYTES, NAME_MAX_BYTES } from '../../limits.ts';
 import type { Logger } from '../../log.ts';
 import { errnoOf } from '../errno.ts';
 import type { Operations } from '../operations.ts';
+import type { RequestCounters } from '../request-counters.ts';
 import type { Owner } from '../tree/changes.ts';
 import type { Attributes, Node, SpaceUsage, Timestamp } from '../tree/node.ts';
 
@@ -20,8 +21,12 @@ const XATTR_REPLACE = 2;
 /** What fuse-native makes of bytes in a path that are not UTF-8. */
 const REPLACEMENT = '\u{fffd}';
 
-/** Answers the requests of libfuse 2, which come with paths. */
+/** Answers the requests of libfuse 2, which come with paths, and counts them under libfuse's names. */
 export function handlers(operations: Operations, signal: AbortSignal, log: Logger): Handlers {
+  return counted(uncounted(operations, signal, log), operations.requests);
+}
+
+function uncounted(operations: Operations, signal: AbortSignal, log: Logger): Handlers {
   /** Who asks is not told to us: what is new belongs to the user who mounted. */
   const owner: Owner = { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 };
 
@@ -174,6 +179,25 @@ export function handlers(operations: Operations, signal: AbortSignal, log: Logge
         await operations.makeSymlink(parent, name, target, owner);
       }, reply),
   };
+}
+
+/** The same handlers, which count what they are asked. */
+function counted(served: Handlers, requests: RequestCounters): Handlers {
+  const all = Object.entries(served).map(([kind, serve]) => {
+    const counting = (...given: unknown[]): void => {
+      const startedMs = performance.now();
+      // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the last argument of every handler
+      const reply = given.pop() as (...answer: unknown[]) => void;
+      // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- it gets what it was called with
+      (serve as (...all: unknown[]) => void)(...given, (...answer: unknown[]) => {
+        requests.count(kind, performance.now() - startedMs);
+        reply(...answer);
+      });
+    };
+    return [kind, counting];
+  });
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the same keys
+  return Object.fromEntries(all) as Handlers;
 }
 
 function namesOf(path: string): string[] {

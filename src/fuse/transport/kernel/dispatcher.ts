@@ -1,4 +1,5 @@
 import { FsError, messageOf } from '../../../errors.ts';
+import { opcodeName } from './abi/opcodes.ts';
 import { InHeader } from './abi/requests.ts';
 import type { Connection } from './connection.ts';
 import type { Handler } from './handlers/handler.ts';
@@ -16,12 +17,14 @@ export function dispatch(connection: Connection, message: Message, length: numbe
     connection.log.error({ length }, 'dropped a message without a whole header');
     return;
   }
+  const startedMs = performance.now();
   const request = new Request(connection, message, length);
   const handler = handlerOf(request.opcode);
+  let pending: void | Promise<void> = undefined;
   try {
     check(handler, request, InHeader.get.len(message.view, 0), length);
-    const pending = handler.handle(connection, request);
-    if (pending !== undefined) void settle(request, pending);
+    pending = handler.handle(connection, request);
+    if (pending !== undefined) void settle(connection, request, pending, startedMs);
     else finish(handler, request);
   } catch (error) {
     if (handler.silent !== true) request.fail(error);
@@ -32,6 +35,7 @@ export function dispatch(connection: Connection, message: Message, length: numbe
       );
   } finally {
     request.detach();
+    if (pending === undefined) count(connection, request, startedMs);
   }
 }
 
@@ -42,13 +46,24 @@ function check(handler: Handler, request: Request, claimed: number, length: numb
   }
 }
 
-async function settle(request: Request, pending: Promise<void>): Promise<void> {
+async function settle(
+  connection: Connection,
+  request: Request,
+  pending: Promise<void>,
+  startedMs: number,
+): Promise<void> {
   try {
     await pending;
     if (!request.answered) throw new Error('a handler ended without a reply');
   } catch (error) {
     request.fail(error);
+  } finally {
+    count(connection, request, startedMs);
   }
+}
+
+function count({ operations }: Connection, { opcode }: Request, startedMs: number): void {
+  operations.requests.count(opcodeName(opcode), performance.now() - startedMs);
 }
 
 function finish(handler: Handler, request: Request): void {

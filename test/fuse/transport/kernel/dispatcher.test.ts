@@ -374,6 +374,36 @@ describe('changes and what is not there', () => {
   });
 });
 
+describe('counting', () => {
+  const counted = () =>
+    Object.fromEntries(
+      Object.entries(kernel.operations.requests.snapshot()).map(([kind, { count }]) => [kind, count]),
+    );
+
+  test('every request once, by what it asks, whatever comes of it', async () => {
+    const node = await walk('hello.txt');
+    await kernel.call('GETATTR', node, Buffer.alloc(16));
+    await kernel.call('LOOKUP', 1, names('missing'));
+    await kernel.call('GETATTR', 4711, Buffer.alloc(16));
+    kernel.send('FORGET', node, u64(1));
+    await kernel.call(4095, 1);
+    // Too short for its structure, and without a whole header.
+    await kernel.call('READ', node, u32(0));
+    kernel.sendRaw(Buffer.alloc(8));
+    expect(counted()).toEqual({ lookup: 2, getattr: 2, forget: 1, unknown: 1, read: 1 });
+  });
+
+  test('one that waits when it has ended', async () => {
+    const directory = await walk('stuck-dir');
+    const stuck = kernel.send('LOOKUP', directory, names('x'));
+    await settled();
+    expect(counted()).toEqual({ lookup: 1 });
+    kernel.send('INTERRUPT', 0, u64(stuck));
+    await settled();
+    expect(counted()).toMatchObject({ interrupt: 1 });
+  });
+});
+
 describe('interrupts', () => {
   test('one that waits is answered at once, others go on', async () => {
     const stuckDir = await walk('stuck-dir');

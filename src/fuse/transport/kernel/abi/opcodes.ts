@@ -57,6 +57,14 @@ export const Opcode = {
 
 export type OpcodeName = keyof typeof Opcode;
 
+const NAMES: (string | undefined)[] = [];
+for (const [name, opcode] of Object.entries(Opcode)) NAMES[opcode] = name.toLowerCase();
+
+/** The name of an operation in lower case; `unknown` for those that are newer than this program. */
+export function opcodeName(opcode: number): string {
+  return NAMES[opcode] ?? 'unknown';
+}
+
 /** Codes of the messages that the file system sends unasked. Source: `enum fuse_notify_code`. */
 export const Notification = {
   INVAL_INODE: 2,
