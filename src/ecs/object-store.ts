@@ -211,6 +211,9 @@ export type StoreErrorReason =
   | 'throttled'
   | 'server-error'
   | 'timeout'
+  | 'untrusted-certificate'
+  | 'certificate-of-another-host'
+  | 'certificate-out-of-date'
   | 'tls'
   | 'unreachable';
 
@@ -234,6 +237,9 @@ const REASONS: Readonly<
   throttled: { code: 'EIO', retryable: true },
   'server-error': { code: 'EIO', retryable: true },
   timeout: { code: 'EIO', retryable: true },
+  'untrusted-certificate': { code: 'EIO', retryable: false },
+  'certificate-of-another-host': { code: 'EIO', retryable: false },
+  'certificate-out-of-date': { code: 'EIO', retryable: false },
   tls: { code: 'EIO', retryable: false },
   unreachable: { code: 'EIO', retryable: true },
 };

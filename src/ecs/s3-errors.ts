@@ -86,9 +86,16 @@ const TIMEOUT_CODES: ReadonlySet<string> = new Set([
   'UND_ERR_BODY_TIMEOUT',
 ]);
 
-/** Node's and OpenSSL's codes for certificates that do not verify and handshakes that fail. */
-const TLS_CODE =
-  /^(CERT_|CRL_|ERR_TLS_|ERR_SSL_|UNABLE_TO_|DEPTH_ZERO_|SELF_SIGNED_|HOSTNAME_MISMATCH$|INVALID_(CA|PURPOSE)$|PATH_LENGTH_EXCEEDED$|EPROTO$)/;
+/** Node's and OpenSSL's codes for certificates that do not verify and handshakes that fail; the first that fits counts. */
+const TLS_CODES: readonly (readonly [RegExp, StoreErrorReason])[] = [
+  [/^(ERR_TLS_CERT_ALTNAME_|HOSTNAME_MISMATCH$)/, 'certificate-of-another-host'],
+  [/^CERT_(HAS_EXPIRED|NOT_YET_VALID)$/, 'certificate-out-of-date'],
+  [
+    /^(CERT_|CRL_|UNABLE_TO_|DEPTH_ZERO_|SELF_SIGNED_|INVALID_(CA|PURPOSE)$|PATH_LENGTH_EXCEEDED$)/,
+    'untrusted-certificate',
+  ],
+  [/^(ERR_TLS_|ERR_SSL_|EPROTO$)/, 'tls'],
+];
 
 /** A server's message is quoted up to this many characters: it may be anything. */
 const DETAIL_MAX_CHARACTERS = 300;
@@ -125,7 +132,8 @@ function reasonOf(thrown: Thrown, status: number | undefined): StoreErrorReason 
   if (typeof code === 'string') {
     if (NETWORK_CODES.has(code)) return 'unreachable';
     if (TIMEOUT_CODES.has(code)) return 'timeout';
-    if (TLS_CODE.test(code)) return 'tls';
+    const tls = TLS_CODES.find(([pattern]) => pattern.test(code));
+    if (tls) return tls[1];
     if (code.startsWith('HPE_') || code.startsWith('UND_ERR_RES')) return 'bad-response';
   }
   if (name === 'TimeoutError') return 'timeout';

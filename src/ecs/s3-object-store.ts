@@ -42,8 +42,6 @@ export interface S3StoreOptions {
   readonly credentials: () => Promise<S3Credentials>;
   /** Default `us-east-1`, which stores that know no regions expect. */
   readonly region?: string;
-  /** PEM certificates of the authorities to trust, in place of those that Node trusts. */
-  readonly ca?: string;
   /** Default {@link CONNECT_TIMEOUT_MS}. */
   readonly connectTimeoutMs?: number;
   /** The longest silence on a connection in use; default {@link REQUEST_TIMEOUT_MS}. */
@@ -73,7 +71,7 @@ class S3Store implements S3ObjectStore {
   readonly #uploads: S3Uploads;
 
   constructor(options: S3StoreOptions) {
-    const { bucket, endpoint, region = 'us-east-1', ca } = options;
+    const { bucket, endpoint, region = 'us-east-1' } = options;
     const agentOptions = { keepAlive: true, maxSockets: STORE_REQUESTS_MAX };
     this.bucket = bucket;
     this.#reader = new S3Reader({ ...options, region });
@@ -104,7 +102,11 @@ class S3Store implements S3ObjectStore {
         // The SDK's requestTimeout ends at the answer's head and would bound a whole upload; silence is what counts.
         socketTimeout: options.silenceTimeoutMs ?? REQUEST_TIMEOUT_MS,
         httpAgent: new HttpAgent(agentOptions),
-        httpsAgent: new HttpsAgent(ca === undefined ? agentOptions : { ...agentOptions, ca }),
+        httpsAgent: new HttpsAgent({
+          ...agentOptions,
+          // Said outright, so that NODE_TLS_REJECT_UNAUTHORIZED=0 does not undo it.
+          rejectUnauthorized: true,
+        }),
       },
     });
     this.#uploads = new S3Uploads(this.#client, bucket);

@@ -18,7 +18,6 @@ export interface S3ReaderOptions {
   readonly endpoint: string;
   readonly credentials: () => Promise<S3Credentials>;
   readonly region: string;
-  readonly ca?: string | undefined;
   readonly connectTimeoutMs?: number | undefined;
   readonly silenceTimeoutMs?: number | undefined;
 }
@@ -38,7 +37,7 @@ export class S3Reader {
   readonly #signer: RequestSigner;
 
   constructor(options: S3ReaderOptions) {
-    const { bucket, credentials, region, ca } = options;
+    const { bucket, credentials, region } = options;
     const url = new URL(options.endpoint);
     const silenceTimeoutMs = options.silenceTimeoutMs ?? REQUEST_TIMEOUT_MS;
     this.#bucket = bucket;
@@ -50,7 +49,11 @@ export class S3Reader {
       keepAliveTimeout: CONNECTION_KEEP_MS,
       headersTimeout: silenceTimeoutMs,
       bodyTimeout: silenceTimeoutMs,
-      connect: { timeout: options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS, ...(ca !== undefined && { ca }) },
+      connect: {
+        timeout: options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS,
+        // Said outright, so that NODE_TLS_REJECT_UNAUTHORIZED=0 does not undo it.
+        rejectUnauthorized: true,
+      },
     });
   }
 

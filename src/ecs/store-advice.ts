@@ -15,7 +15,11 @@ export function adviceFor(reason: StoreErrorReason, bucket: string): string | un
     'wrong-secret-key': `Check ${secretAccessKey}: it does not belong to ${accessKeyId}.`,
     'expired-credentials': `Get new credentials and set ${accessKeyId} and ${secretAccessKey} to them.`,
     'clock-skew': 'Set the clock of this computer, for example by turning on NTP (timedatectl set-ntp true).',
-    tls: `Check the scheme and host name of ${endpoint}, and that this computer trusts the certificate (NODE_EXTRA_CA_CERTS can name a file with more authorities).`,
+    'untrusted-certificate': `If ${endpoint} is right, set NODE_EXTRA_CA_CERTS to a PEM file with the certificate of the authority that the store uses.`,
+    'certificate-of-another-host': `Set ${endpoint} to a host name that the certificate is for, or ask the operator of the store for a certificate that has this one.`,
+    'certificate-out-of-date':
+      'Check the date of this computer; if it is right, ask the operator of the store for a valid certificate.',
+    tls: `Check the scheme and the port of ${endpoint}: what answers there may speak no TLS.`,
     unreachable: `Check ${endpoint}, the network connection and, where one is needed, the VPN.`,
     timeout: `Check ${endpoint}, the network connection and, where one is needed, the VPN.`,
     'bad-response': `Check that ${endpoint} is an S3 endpoint and no web page or proxy.`,

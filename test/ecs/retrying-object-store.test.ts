@@ -43,6 +43,9 @@ describe('the retrying store', () => {
     'short',
     'too-large',
     'bad-request',
+    'untrusted-certificate',
+    'certificate-of-another-host',
+    'certificate-out-of-date',
     'tls',
   ] as const)('believes %s', async (reason) => {
     const { memory, clock, store } = setUp();

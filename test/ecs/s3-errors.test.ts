@@ -17,17 +17,17 @@ describe('reasons', () => {
     ],
     ['timeout', ['ETIMEDOUT']],
     [
-      'tls',
+      'untrusted-certificate',
       [
-        'CERT_HAS_EXPIRED',
         'DEPTH_ZERO_SELF_SIGNED_CERT',
         'SELF_SIGNED_CERT_IN_CHAIN',
         'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
-        'ERR_TLS_CERT_ALTNAME_INVALID',
-        'ERR_SSL_WRONG_VERSION_NUMBER',
-        'EPROTO',
+        'CERT_REVOKED',
       ],
     ],
+    ['certificate-of-another-host', ['ERR_TLS_CERT_ALTNAME_INVALID', 'HOSTNAME_MISMATCH']],
+    ['certificate-out-of-date', ['CERT_HAS_EXPIRED', 'CERT_NOT_YET_VALID']],
+    ['tls', ['ERR_SSL_WRONG_VERSION_NUMBER', 'EPROTO']],
     ['bad-response', ['HPE_INVALID_CONSTANT', 'HPE_HEADER_OVERFLOW']],
   ])('%s of the code of Node', (reason, codes) => {
     for (const code of codes) {

@@ -1,8 +1,5 @@
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
-import { createServer as createSecureServer } from 'node:https';
 import { createServer, type Server, type Socket } from 'node:net';
-import { resolve } from 'node:path';
 import { Readable } from 'node:stream';
 import { afterEach, describe, expect, test } from 'vitest';
 import { isAbort } from '../../src/errors.ts';
@@ -267,25 +264,6 @@ describe('connections', () => {
     store = open(`https://localhost:${port}`);
     await expectReason(store.head('key'), 'tls');
     plain.close();
-  });
-
-  test('TLS with a certificate that nobody vouches for, and with its authority given', async () => {
-    const [key, cert] = ['key.pem', 'cert.pem'].map((name) =>
-      readFileSync(resolve(import.meta.dirname, '../fixtures/tls', name), 'utf8'),
-    );
-    const secure = createSecureServer({ key, cert }, (_request, response) => {
-      response.writeHead(200, { ...INFO, 'Content-Length': 7 }).end();
-    });
-    const port = await listen(secure);
-    const options = { bucket: 'bucket', endpoint: `https://localhost:${port}`, credentials };
-    const wary = createS3ObjectStore(options);
-    const error = await expectReason(wary.head('key'), 'tls');
-    expect(error.message).toContain('self-signed');
-    wary.close();
-    store = createS3ObjectStore({ ...options, ca: cert ?? '' });
-    expect((await store.head('key')).size).toBe(7);
-    secure.closeAllConnections();
-    secure.close();
   });
 });
 

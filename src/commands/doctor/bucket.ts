@@ -9,6 +9,7 @@ import { type DatasetEntry, readAdminMetadata, readRegistry } from '../../ecs/dt
 import { findStuckFreeze, healStuckFreeze } from '../../ecs/dtool/stuck-freeze.ts';
 import { RequestLimiter } from '../../ecs/limiting-object-store.ts';
 import { StoreError } from '../../ecs/object-store.ts';
+import { toStoreError } from '../../ecs/s3-errors.ts';
 import { adviceFor } from '../../ecs/store-advice.ts';
 import { StoreCounters } from '../../ecs/store-counters.ts';
 import { messageOf, UserError } from '../../errors.ts';
@@ -79,10 +80,10 @@ async function* checkEndpoint({
     date = answer.headers.get('date');
   } catch (error) {
     const cause = error instanceof Error && error.cause !== undefined ? error.cause : error;
-    const isTls = /certificate|SSL|TLS/i.test(messageOf(cause));
+    const failed = toStoreError(cause, { bucket, key: '' });
     yield fail(
       `${endpoint} does not answer: ${messageOf(cause) || 'no connection'}`,
-      adviceFor(isTls ? 'tls' : 'unreachable', bucket),
+      (failed instanceof StoreError && adviceFor(failed.reason, bucket)) || adviceFor('unreachable', bucket),
     );
     return false;
   }

@@ -64,6 +64,9 @@ const CONCERNS: Readonly<Record<StoreErrorReason, 'object' | 'store'>> = {
   throttled: 'store',
   'server-error': 'object',
   timeout: 'store',
+  'untrusted-certificate': 'store',
+  'certificate-of-another-host': 'store',
+  'certificate-out-of-date': 'store',
   tls: 'store',
   unreachable: 'store',
 };
