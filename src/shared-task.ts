@@ -32,7 +32,19 @@ export class SharedTask<T> {
    * @throws the signal's reason as soon as it aborts, or what the task threw
    */
   async wait(signal: AbortSignal): Promise<T> {
+    return this.waitFor(this.#result, signal);
+  }
+
+  /**
+   * Waits for something that the task brings about on its way, as one of those for whose sake it runs.
+   *
+   * @param part settles at the latest when the task does
+   * @throws the signal's reason as soon as it aborts, or what the part was rejected with
+   */
+  async waitFor<P>(part: Promise<P>, signal: AbortSignal): Promise<P> {
     let onAbort: (() => void) | undefined;
+    // Who has given up does not hear of it.
+    part.catch(() => {});
     this.#waiters += 1;
     try {
       // Who has given up beforehand counts as one who waited, or else a task that nobody wants would go on.
@@ -41,7 +53,7 @@ export class SharedTask<T> {
         onAbort = () => reject(signal.reason);
         signal.addEventListener('abort', onAbort, { once: true });
       });
-      return await Promise.race([this.#result, aborted]);
+      return await Promise.race([part, aborted]);
     } finally {
       if (onAbort) signal.removeEventListener('abort', onAbort);
       this.#waiters -= 1;

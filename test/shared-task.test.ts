@@ -94,6 +94,24 @@ describe('a shared task', () => {
     expect(listeners).toBe(0);
   });
 
+  test('runs for those who wait for a part of it, until they have it', async () => {
+    const { task, result } = taskUnderControl();
+    let land: (part: string) => void = () => {};
+    const part = new Promise<string>((resolve) => {
+      land = resolve;
+    });
+    const stop = new AbortController();
+    const waiting = task.wait(stop.signal);
+    const having = task.waitFor(part, never);
+    stop.abort();
+    await expect(waiting).rejects.toThrow('aborted');
+    expect(task.abandoned).toBe(false);
+    land('part');
+    expect(await having).toBe('part');
+    expect(task.abandoned).toBe(true);
+    result.resolve('done');
+  });
+
   test('may hand its signal to any number of requests', async () => {
     const warnings: Error[] = [];
     const listen = (warning: Error): number => warnings.push(warning);

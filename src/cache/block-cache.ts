@@ -6,10 +6,10 @@ import {
   RANGED_GET_MAX_BYTES,
   READ_AHEAD_CACHE_PARTS,
 } from '../limits.ts';
-import { SharedTask } from '../shared-task.ts';
 import { type Content, blockKey } from './block-key.ts';
 import { BlockSource } from './block-source.ts';
 import type { DiskStoreStatistics } from './disk-store.ts';
+import { Flight } from './flight.ts';
 import { ReadAheadBudget } from './read-ahead-budget.ts';
 import { type ReadAheadStatistics, ReadAheadUse } from './read-ahead-use.ts';
 
@@ -31,13 +31,11 @@ export interface BlockCacheStatistics {
   readonly disk?: DiskStoreStatistics | undefined;
 }
 
-/** A run of neighbouring blocks on its way from the store, by their number. */
-type Flight = SharedTask<ReadonlyMap<number, Uint8Array>>;
-
 /**
  * Blocks of remote content in memory, the least recently used dropped first. A block is fetched once however many
- * ask for it at the same time, neighbouring blocks come in one request, and a request that nobody waits for any more
- * is cancelled. Blocks are shared: they must not be written to.
+ * ask for it at the same time, neighbouring blocks come in one request, and a request that nobody waits for any more is
+ * cancelled; each block is there for its readers as soon as its last byte is. Blocks are shared: they must not be
+ * written to.
  *
  * Deleting everything in it is always safe.
  */
@@ -46,8 +44,6 @@ export class BlockCache {
   readonly readAhead: ReadAheadBudget;
   readonly #blocks: LRUCache<string, Uint8Array>;
   readonly #flights = new Map<string, Flight>();
-  /** What makes a flight that was started ahead one that a reader waits for. */
-  readonly #promotions = new WeakMap<Flight, AbortController>();
   #hits = 0;
   #misses = 0;
   #hitBytes = 0;
@@ -126,12 +122,12 @@ export class BlockCache {
 
     // Nothing yields before the flights are waited for, so none can land or be cancelled before we have joined it.
     const flights = this.#flightsOf(store, content, missing, 'read');
-    const landed = await Promise.all(Array.from(flights, async (flight) => flight.wait(signal)));
-    for (const number of missing) {
-      const block = landed.find((blocks) => blocks.has(number))?.get(number);
-      if (!block) throw new Error(`block ${number} of ${content.key} was on no flight`);
-      take(number, block);
-    }
+    await Promise.all(
+      Array.from(flights, async ([flight, numbers]) => {
+        const blocks = await flight.wait(numbers, signal);
+        for (const [index, block] of blocks.entries()) take(numbers[index] ?? 0, block);
+      }),
+    );
     return parts;
   }
 
@@ -152,7 +148,7 @@ export class BlockCache {
       if (!this.#blocks.has(blockKey(content, number))) missing.push(number);
     }
     const flights = this.#flightsOf(store, content, missing, 'background');
-    await Promise.allSettled(Array.from(flights, async (flight) => flight.wait(signal)));
+    await Promise.allSettled(Array.from(flights, async ([flight, numbers]) => flight.wait(numbers, signal)));
   }
 
   /**
@@ -170,24 +166,24 @@ export class BlockCache {
     this.#source.check(store, content);
   }
 
-  /** The flights that carry the given blocks (ascending); requests are started for those that are on none yet. */
+  /** The given blocks (ascending) by the flight that carries them; requests are started for those that are on none yet. */
   #flightsOf(
     store: ObjectStore,
     content: Content,
     blocks: readonly number[],
     priority: Priority,
-  ): ReadonlySet<Flight> {
-    const flights = new Set<Flight>();
+  ): ReadonlyMap<Flight, readonly number[]> {
+    const flights = new Map<Flight, number[]>();
     let run: number[] = [];
     const start = (): void => {
-      if (run.length > 0) flights.add(this.#startFlight(store, content, run, priority));
+      if (run.length > 0) flights.set(this.#startFlight(store, content, run, priority), run);
       run = [];
     };
     for (const block of blocks) {
       const flying = this.#flights.get(blockKey(content, block));
       if (flying && !flying.abandoned) {
-        if (priority === 'read') this.#promotions.get(flying)?.abort();
-        flights.add(flying);
+        if (priority === 'read') flying.promote();
+        flights.set(flying, [...(flights.get(flying) ?? []), block]);
         continue;
       }
       const joins = run.at(-1) === block - 1 && (run.length + 1) * BLOCK_BYTES <= RANGED_GET_MAX_BYTES;
@@ -199,27 +195,17 @@ export class BlockCache {
   }
 
   #startFlight(store: ObjectStore, content: Content, run: readonly number[], priority: Priority): Flight {
-    const promotion = new AbortController();
-    const flight: Flight = new SharedTask(async (signal) => {
-      try {
-        const blocks = await this.#source.load(store, content, run, {
-          signal,
-          priority,
-          promotion: promotion.signal,
-        });
-        for (const [number, block] of blocks) {
-          if (priority === 'background') this.#ahead.fetched(block);
-          this.#blocks.set(blockKey(content, number), block);
-        }
-        return blocks;
-      } finally {
-        for (const number of run) {
-          const key = blockKey(content, number);
-          if (this.#flights.get(key) === flight) this.#flights.delete(key);
-        }
-      }
-    });
-    this.#promotions.set(flight, promotion);
+    const flight: Flight = new Flight(
+      run,
+      async (options) => this.#source.load(store, content, run, { ...options, priority }),
+      (number, block) => {
+        const key = blockKey(content, number);
+        if (this.#flights.get(key) === flight) this.#flights.delete(key);
+        if (!block) return;
+        if (priority === 'background') this.#ahead.fetched(block);
+        this.#blocks.set(key, block);
+      },
+    );
     for (const number of run) this.#flights.set(blockKey(content, number), flight);
     return flight;
   }

@@ -1,11 +1,11 @@
 import { LRUCache } from 'lru-cache';
-import type { ObjectStore, RequestOptions } from '../ecs/object-store.ts';
+import type { ObjectStore } from '../ecs/object-store.ts';
 import type { FsError } from '../errors.ts';
 import { DAMAGED_CONTENTS_MAX } from '../limits.ts';
 import type { Content } from './block-key.ts';
 import { type DiskContent, diskContent } from './disk-slot.ts';
 import type { DiskStore, DiskStoreStatistics } from './disk-store.ts';
-import { altered, fetchBlocks } from './fetch-blocks.ts';
+import { type LoadOptions, altered, fetchBlocks } from './fetch-blocks.ts';
 import { WholeContents } from './whole-contents.ts';
 
 /** A bucket, as far as it tells where bytes come from. */
@@ -75,7 +75,7 @@ export class BlockSource {
   }
 
   /**
-   * Loads blocks.
+   * Loads blocks, and hands over each of them as soon as it is there.
    *
    * @param run numbers that follow each other, within what one request may ask for
    * @throws as {@link fetchBlocks}
@@ -84,26 +84,24 @@ export class BlockSource {
     store: ObjectStore,
     content: Content,
     run: readonly number[],
-    options: RequestOptions & { readonly signal: AbortSignal },
-  ): Promise<ReadonlyMap<number, Uint8Array>> {
+    options: LoadOptions,
+  ): Promise<void> {
     const { disk } = this.#options;
     if (!disk || !isLasting(content)) return this.#fetch(store, content, run, options);
-    const name = this.nameOf(store, content);
-    const onDisk = await disk.read(name, run);
+    const onBlock: LoadOptions['onBlock'] = (number, block) => {
+      this.check(store, content);
+      options.onBlock(number, block);
+    };
+    const onDisk = await disk.read(this.nameOf(store, content), run);
     options.signal.throwIfAborted();
-    const blocks = new Map(Array.from(onDisk, ([number, { bytes }]) => [number, bytes]));
-    const missing = run.filter((number) => !onDisk.has(number));
     for (const [number, { isVerified }] of onDisk) this.#saw(store, content, [number], isVerified);
-    const fetched = await Promise.all(
-      neighbours(missing).map(async (part) => this.#fetch(store, content, part, options)),
+    for (const [number, { bytes }] of onDisk) onBlock(number, bytes);
+    const missing = run.filter((number) => !onDisk.has(number));
+    await Promise.all(
+      neighbours(missing).map(async (part) =>
+        this.#fetchAndKeep(store, content, part, { ...options, onBlock }),
+      ),
     );
-    for (const part of fetched) {
-      for (const [number, block] of part) blocks.set(number, block);
-      const keeping = this.#write(store, content, part);
-      if (this.#options.isEager === true) await keeping;
-    }
-    this.check(store, content);
-    return blocks;
   }
 
   /** Keeps blocks on disk, if it can; nobody waits for that. */
@@ -118,11 +116,43 @@ export class BlockSource {
     if (isWritten) this.#saw(store, content, [...blocks.keys()], false);
   }
 
-  async #fetch(...given: Parameters<typeof fetchBlocks>): Promise<ReadonlyMap<number, Uint8Array>> {
-    const blocks = await fetchBlocks(...given);
-    this.#fetchedBlocks += blocks.size;
-    for (const { length } of blocks.values()) this.#fetchedBytes += length;
-    return blocks;
+  async #fetch(
+    store: ObjectStore,
+    content: Content,
+    run: readonly number[],
+    options: LoadOptions,
+  ): Promise<void> {
+    await fetchBlocks(store, content, run, {
+      ...options,
+      onBlock: (number, block) => {
+        this.#fetchedBlocks += 1;
+        this.#fetchedBytes += block.length;
+        options.onBlock(number, block);
+      },
+    });
+  }
+
+  /** Keeps what has come even where the rest does not. */
+  async #fetchAndKeep(
+    store: ObjectStore,
+    content: Content,
+    run: readonly number[],
+    options: LoadOptions,
+  ): Promise<void> {
+    const arrived = new Map<number, Uint8Array>();
+    let keeping: Promise<void>;
+    try {
+      await this.#fetch(store, content, run, {
+        ...options,
+        onBlock: (number, block) => {
+          arrived.set(number, block);
+          options.onBlock(number, block);
+        },
+      });
+    } finally {
+      keeping = this.#write(store, content, arrived);
+    }
+    if (this.#options.isEager === true) await keeping;
   }
 
   #saw(store: Bucket, content: Content, blocks: readonly number[], isVerified: boolean): void {

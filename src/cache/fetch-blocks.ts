@@ -4,9 +4,15 @@ import { FsError, type FsErrorCode } from '../errors.ts';
 import { BLOCK_BYTES } from '../limits.ts';
 import type { Content } from './block-key.ts';
 
+export interface LoadOptions extends RequestOptions {
+  readonly signal: AbortSignal;
+  /** Has every block as soon as its last byte is there, each once; what it throws ends the request. */
+  readonly onBlock: (number: number, block: Uint8Array) => void;
+}
+
 /**
  * Fetches neighbouring blocks with one request, and makes sure that the object is the content as far as that shows: its
- * size, its ETag where one is known, its MD5 where the blocks are all of it.
+ * size, its ETag where one is known, its MD5 where it is one block.
  *
  * @param run numbers that follow each other
  * @throws FsError EIO when the object is missing or is not this content, ESTALE instead when the content has an ETag;
@@ -16,19 +22,23 @@ export async function fetchBlocks(
   store: ObjectStore,
   content: Content,
   run: readonly number[],
-  options: RequestOptions & { readonly signal: AbortSignal },
-): Promise<ReadonlyMap<number, Uint8Array>> {
+  { onBlock, ...options }: LoadOptions,
+): Promise<void> {
   const offset = (run[0] ?? 0) * BLOCK_BYTES;
-  const blocks = new Map(
-    run.map((number): [number, Uint8Array] => [
-      number,
-      Buffer.allocUnsafeSlow(Math.min(BLOCK_BYTES, content.size - number * BLOCK_BYTES)),
-    ]),
-  );
-  const buffers = [...blocks.values()];
-  let info: ObjectInfo;
+  const blocks = run.map((number) => ({
+    number,
+    buffer: Buffer.allocUnsafeSlow(Math.min(BLOCK_BYTES, content.size - number * BLOCK_BYTES)),
+  }));
+  const buffers = blocks.map(({ buffer }) => buffer);
+  let handed = 0;
+  const onFilled = (count: number, info: ObjectInfo): void => {
+    verify(store, content, info, buffers);
+    const filled = blocks.slice(handed, count);
+    handed = count;
+    for (const { number, buffer } of filled) onBlock(number, buffer);
+  };
   try {
-    info = await store.getRange(content.key, offset, buffers, options);
+    onFilled(run.length, await store.getRange(content.key, offset, buffers, { ...options, onFilled }));
   } catch (error) {
     if (!(error instanceof StoreError)) throw error;
     if (error.reason === 'no-such-key') throw altered(store, content, 'is missing', error);
@@ -38,8 +48,6 @@ export async function fetchBlocks(
     if (error.code === 'ENOENT') throw new FsError('EIO', error.message, { cause: error });
     throw error;
   }
-  verify(store, content, info, buffers);
-  return blocks;
 }
 
 function verify(

@@ -83,11 +83,23 @@ async function flawOf(
 ): Promise<string | undefined> {
   const hash = createHash('md5');
   const runs = runsOf(content);
-  const loading: ReturnType<typeof source.load>[] = [];
+  const loading: Promise<readonly Uint8Array[]>[] = [];
+  const loadRun = async (run: readonly number[]): Promise<readonly Uint8Array[]> => {
+    const blocks: Uint8Array[] = [];
+    const [first = 0] = run;
+    await source.load(store, content, run, {
+      signal,
+      priority: 'background',
+      onBlock: (number, block) => {
+        blocks[number - first] = block;
+      },
+    });
+    return blocks;
+  };
   const loadNext = (): void => {
     const { value: run } = runs.next();
     if (!run) return;
-    const load = source.load(store, content, run, { signal, priority: 'background' });
+    const load = loadRun(run);
     // Whoever comes to it hears of what it failed with.
     load.catch(() => {});
     loading.push(load);
@@ -101,8 +113,7 @@ async function flawOf(
     for (let load = loading.shift(); load; load = loading.shift()) {
       const blocks = await load;
       loadNext();
-      for (const number of [...blocks.keys()].toSorted((a, b) => a - b)) {
-        const block = blocks.get(number) ?? Buffer.of();
+      for (const block of blocks) {
         hash.update(block);
         onBytes(block.length);
       }

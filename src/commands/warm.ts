@@ -113,11 +113,13 @@ async function fill(cached: CachedDatasets): Promise<ReadonlyMap<string, readonl
         runsOf(content),
         WARM_REQUESTS_MAX,
         async (run, runSignal) => {
-          const blocks = await source.load(dataset.bucket.store, content, run, {
+          await source.load(dataset.bucket.store, content, run, {
             signal: runSignal,
             priority: 'background',
+            onBlock: (_, { length }) => {
+              bytes += length;
+            },
           });
-          for (const { length } of blocks.values()) bytes += length;
           tell();
         },
         signal,

@@ -1,4 +1,4 @@
-import type { ObjectStore, PutBody, PutOptions, RequestOptions } from './object-store.ts';
+import type { ObjectInfo, ObjectStore, PutBody, PutOptions, RequestOptions } from './object-store.ts';
 
 export type StoreOperation =
   | 'getRange'
@@ -27,7 +27,8 @@ export interface StoreRequest {
 /**
  * What a decorator does around one request.
  *
- * @param run makes the request, anew every time it is called
+ * @param run makes the request, anew every time it is called; targets that the reader was told to be full are his, so
+ *   that a ranged read goes on after them
  * @param bytesOf the bytes of content that a request with this result has moved, in either direction
  */
 export type Around = <T>(
@@ -42,10 +43,23 @@ export function decorate(store: ObjectStore, around: Around): ObjectStore {
   return {
     bucket,
     getRange(key, offset, targets, options = {}) {
-      const length = targets.reduce((sum, target) => sum + target.length, 0);
+      const length = lengthOf(targets);
+      const { onFilled } = options;
+      let full = 0;
+      const run = (): Promise<ObjectInfo> => {
+        if (!onFilled) return store.getRange(key, offset, targets, options);
+        const before = full;
+        return store.getRange(key, offset + lengthOf(targets.slice(0, before)), targets.slice(before), {
+          ...options,
+          onFilled: (count, info) => {
+            full = before + count;
+            onFilled(full, info);
+          },
+        });
+      };
       return around(
         { operation: 'getRange', bucket, key, range: { offset, length }, options },
-        () => store.getRange(key, offset, targets, options),
+        run,
         () => length,
       );
     },
@@ -110,6 +124,10 @@ export function decorate(store: ObjectStore, around: Around): ObjectStore {
         () => 0,
       ),
   };
+}
+
+function lengthOf(targets: readonly Uint8Array[]): number {
+  return targets.reduce((sum, target) => sum + target.length, 0);
 }
 
 function sizeOf(body: PutBody): number {

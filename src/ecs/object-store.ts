@@ -15,17 +15,18 @@ export interface ObjectStore {
 
   /**
    * Reads `sum(lengths of targets)` bytes that start at `offset` and fills the targets with them one after the
-   * other. All targets are full when the promise resolves; on rejection their content is undefined.
+   * other. All targets are full when the promise resolves; on rejection their content is undefined, but for those that
+   * `onFilled` heard of.
    *
    * @param offset in bytes, 0 or more
    * @param targets at least one byte in all
-   * @throws reason `short` when the object ends before the range does
+   * @throws reason `short` when the object ends before the range does; what `onFilled` throws
    */
   getRange(
     key: string,
     offset: number,
     targets: readonly Uint8Array[],
-    options?: RequestOptions,
+    options?: RangeOptions,
   ): Promise<ObjectInfo>;
 
   /**
@@ -107,6 +108,17 @@ export interface RequestOptions {
   readonly priority?: Priority;
   /** Makes a `background` request a `read` when it aborts: somebody waits for it by now. */
   readonly promotion?: AbortSignal | undefined;
+}
+
+export interface RangeOptions extends RequestOptions {
+  /**
+   * Hears that the first `count` targets are full while the rest is still on its way; of the last one only the promise
+   * tells. They are the caller's from then on: nothing touches them again, not even a repetition of the request, which
+   * goes on after them and may find another object there. What it throws ends the request.
+   *
+   * @param info what the answer that filled them says of the object
+   */
+  readonly onFilled?: ((count: number, info: ObjectInfo) => void) | undefined;
 }
 
 export interface ObjectInfo {

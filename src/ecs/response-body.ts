@@ -18,6 +18,7 @@ interface Where {
  * targets, which are filled. An answer with the whole object (status 200), which a server may give to any ranged
  * request (RFC 9110, 14.2), is taken up to the range's end.
  *
+ * @param onFilled hears that so many targets are full, before the last is
  * @throws StoreError `short` when the object ends before the range, `bad-response` when the answer is another part
  * of the object, or announces more or fewer bytes than it should
  */
@@ -26,6 +27,7 @@ export function rangeSink(
   where: Where,
   offset: number,
   targets: readonly Uint8Array[],
+  onFilled?: (count: number) => void,
 ): BodySink {
   const length = lengthOf(targets);
   const whole = head.status === 200;
@@ -41,7 +43,7 @@ export function rangeSink(
   if (announced !== last - first + 1) {
     throw badResponse(where, `${announced} bytes are announced for the bytes ${first} to ${last}`);
   }
-  return new BodySink(where, size, offset - first, targets, whole);
+  return new BodySink(where, size, offset - first, targets, { leavesRest: whole, onFilled });
 }
 
 /**
@@ -60,7 +62,7 @@ export function wholeSink(
     throw new StoreError('too-large', where, `the object has ${size} bytes, and ${maxBytes} are allowed`);
   }
   const content = Buffer.allocUnsafeSlow(size);
-  return { sink: new BodySink(where, size, 0, [content], false), content };
+  return { sink: new BodySink(where, size, 0, [content]), content };
 }
 
 /** Takes a body as it comes: skips some bytes, then fills the targets one after the other. Nothing else is kept. */
@@ -72,19 +74,33 @@ export class BodySink {
   readonly #skip: number;
   readonly #wanted: number;
   readonly #leavesRest: boolean;
+  readonly #onFilled: ((count: number) => void) | undefined;
   #received = 0;
   #index = 0;
   /** How much of `targets[index]` is filled. */
   #filled = 0;
 
-  /** @param leavesRest whether more may follow, which is not waited for */
-  constructor(where: Where, size: number, skip: number, targets: readonly Uint8Array[], leavesRest: boolean) {
+  /**
+   * @param options.leavesRest whether more may follow, which is not waited for; default: no
+   * @param options.onFilled as for {@link rangeSink}
+   */
+  constructor(
+    where: Where,
+    size: number,
+    skip: number,
+    targets: readonly Uint8Array[],
+    options: {
+      readonly leavesRest?: boolean;
+      readonly onFilled?: ((count: number) => void) | undefined;
+    } = {},
+  ) {
     this.#where = where;
     this.size = size;
     this.#skip = skip;
     this.#targets = targets;
     this.#wanted = skip + lengthOf(targets);
-    this.#leavesRest = leavesRest;
+    this.#leavesRest = options.leavesRest ?? false;
+    this.#onFilled = options.onFilled;
   }
 
   /**
@@ -97,6 +113,7 @@ export class BodySink {
     // What is left of the bytes to skip may be more than this chunk, or none of it.
     let from = Math.min(chunk.length, Math.max(0, this.#skip - this.#received));
     this.#received += chunk.length;
+    const before = this.#index;
     for (
       let target = this.#targets[this.#index];
       target !== undefined && from < chunk.length;
@@ -110,6 +127,7 @@ export class BodySink {
       this.#index += 1;
       this.#filled = 0;
     }
+    if (this.#index > before && this.#index < this.#targets.length) this.#onFilled?.(this.#index);
     if (this.#received > this.#wanted && !this.#leavesRest) {
       throw badResponse(this.#where, `the answer has more than the ${this.#wanted} bytes it should have`);
     }

@@ -21,6 +21,7 @@ import {
   type PutBody,
   type PutOptions,
   type PutPartOptions,
+  type RangeOptions,
   type RequestOptions,
   type StoredObject,
   type Upload,
@@ -116,11 +117,11 @@ class S3Store implements S3ObjectStore {
     key: string,
     offset: number,
     targets: readonly Uint8Array[],
-    { signal }: RequestOptions = {},
+    { signal, onFilled }: RangeOptions = {},
   ): Promise<ObjectInfo> {
     const length = targets.reduce((sum, target) => sum + target.length, 0);
     assert(Number.isSafeInteger(offset) && offset >= 0 && length > 0);
-    return this.#object(key, signal, () => this.#reader.getRange(key, offset, targets, signal));
+    return this.#object(key, signal, () => this.#reader.getRange(key, offset, targets, signal, onFilled));
   }
 
   async get(key: string, maxBytes: number, { signal }: RequestOptions = {}): Promise<StoredObject> {

@@ -8,7 +8,7 @@ import {
   REQUEST_TIMEOUT_MS,
   STORE_REQUESTS_MAX,
 } from '../limits.ts';
-import { type ObjectInfo, type StoredObject, StoreError } from './object-store.ts';
+import { type ObjectInfo, type RangeOptions, type StoredObject, StoreError } from './object-store.ts';
 import { RequestSigner, type S3Credentials } from './request-signer.ts';
 import { type BodySink, type ResponseHead, rangeSink, wholeSink } from './response-body.ts';
 import { toStoreError } from './s3-errors.ts';
@@ -62,13 +62,17 @@ export class S3Reader {
     offset: number,
     targets: readonly Uint8Array[],
     signal: AbortSignal | undefined,
+    onFilled: RangeOptions['onFilled'],
   ): Promise<ObjectInfo> {
     const where = { bucket: this.#bucket, key };
     const length = targets.reduce((sum, target) => sum + target.length, 0);
     const range = `bytes=${offset}-${offset + length - 1}`;
-    const { head, sink } = await this.#request('GET', key, signal, { range }, (answer) =>
-      rangeSink(answer, where, offset, targets),
-    );
+    const { head, sink } = await this.#request('GET', key, signal, { range }, (answer) => {
+      const filling = rangeSink(answer, where, offset, targets, (count) =>
+        onFilled?.(count, infoOf(where, answer, filling.size)),
+      );
+      return filling;
+    });
     return infoOf(where, head, sink?.size);
   }
 

@@ -21,6 +21,21 @@ function storeOf(body: Uint8Array, more: Partial<Content> = {}) {
   return { store, content };
 }
 
+/** Makes bodies come block by block, each of which can be held and fail as a request can. */
+function inBlocks(store: MemoryObjectStore): void {
+  const getRange = store.getRange.bind(store);
+  store.getRange = async (key, offset, targets, options) => {
+    let from = offset;
+    for (const [index, target] of targets.entries()) {
+      const info = await getRange(key, from, [target], options);
+      if (index === targets.length - 1) return info;
+      options?.onFilled?.(index + 1, info);
+      from += target.length;
+    }
+    throw new Error('no targets');
+  };
+}
+
 async function read(
   cache: BlockCache,
   { store, content }: ReturnType<typeof storeOf>,
@@ -156,6 +171,53 @@ describe('readers of the same block', () => {
   });
 });
 
+describe('a body that stalls after its first block', () => {
+  test('of all blocks of a flight, only those that are there are had', async () => {
+    const body = randomBytesOf(6, 4 * BLOCK_BYTES);
+    const source = storeOf(body);
+    const cache = new BlockCache(GiB);
+    inBlocks(source.store);
+    let gate = source.store.hold('getRange');
+    const stop = new AbortController();
+    const whole = cache.prefetch(source.store, source.content, 0, body.length, stop.signal);
+    const readers = [0, 1].map(async (block) => read(cache, source, block * BLOCK_BYTES, BLOCK_BYTES));
+    await gate.reached();
+    gate.release();
+    gate = source.store.hold('getRange');
+    expect((await readers[0])?.equals(body.subarray(0, BLOCK_BYTES))).toBe(true);
+    await gate.reached();
+    expect(cache.statistics).toMatchObject({ blocks: 1, fetchedBytes: BLOCK_BYTES });
+    stop.abort();
+    await whole;
+    gate.release();
+    gate = source.store.hold('getRange');
+    expect((await readers[1])?.equals(body.subarray(BLOCK_BYTES, 2 * BLOCK_BYTES))).toBe(true);
+    // Nobody waits for the rest any more.
+    expect(gate.waiting).toBe(0);
+    gate.release();
+    expect(cache.statistics.blocks).toBe(2);
+  });
+
+  test('and then breaks: who has that block has it, who waits for another hears of it', async () => {
+    const source = storeOf(Buffer.alloc(3 * BLOCK_BYTES, 'x'));
+    const cache = new BlockCache(GiB);
+    inBlocks(source.store);
+    const gate = source.store.hold('getRange');
+    const whole = cache.prefetch(source.store, source.content, 0, 3 * BLOCK_BYTES, never);
+    const readers = [0, 2].map(async (block) => read(cache, source, block * BLOCK_BYTES, 1));
+    await gate.reached();
+    gate.release();
+    const second = source.store.hold('getRange');
+    expect((await readers[0])?.toString()).toBe('x');
+    source.store.failNext('getRange', source.store.error('timeout'));
+    second.release();
+    await expect(readers[1]).rejects.toThrow('injected timeout');
+    await whole;
+    expect(cache.statistics.blocks).toBe(1);
+    expect((await read(cache, source, 0, 3 * BLOCK_BYTES)).length).toBe(3 * BLOCK_BYTES);
+  });
+});
+
 describe('a prefetch', () => {
   test('is over at once when it is given up, and its request with it', async () => {
     const source = storeOf(Buffer.alloc(BLOCK_BYTES));
@@ -263,6 +325,7 @@ test('random concurrent reads with faults and cancellations give the truth or an
         const source = storeOf(body);
         const maxBytes = cacheBlocks * (BLOCK_BYTES + BLOCK_OVERHEAD_BYTES) + 1;
         const cache = new BlockCache(maxBytes);
+        inBlocks(source.store);
         for (const { reads, faults } of rounds) {
           const gate = source.store.hold('getRange');
           if (faults > 0) source.store.failNext('getRange', source.store.error('server-error'), faults);

@@ -7,6 +7,7 @@ import {
   listAll,
   StoreError,
   type ListPage,
+  type ObjectInfo,
   type ObjectStore,
   type StoreErrorReason,
 } from '../../src/ecs/object-store.ts';
@@ -216,6 +217,36 @@ export function describeObjectStore(name: string, setup: () => Promise<ObjectSto
         ['ranges/empty', 0, 1],
       ])('%s is too short for %i, %i', async (key, offset, length) => {
         await expectReason(store.getRange(key, offset, [new Uint8Array(length)]), 'short');
+      });
+
+      test('targets but the last are told to be full, in their order, and stay so when the reader gives up', async () => {
+        const lengths = [50_000, 1, 30_000, 7];
+        const targets = lengths.map((length) => Buffer.alloc(length));
+        const told: number[] = [];
+        const infos: ObjectInfo[] = [];
+        const info = await store.getRange('ranges/object', 5, targets, {
+          onFilled: (count, found) => {
+            told.push(count);
+            infos.push(found);
+            const full = Buffer.concat(targets.slice(0, count));
+            expect(full.equals(content.subarray(5, 5 + full.length))).toBe(true);
+          },
+        });
+        expect(told).toEqual(told.toSorted((a, b) => a - b));
+        expect(told.at(-1)).toBe(3);
+        for (const found of infos) expect(found).toEqual(info);
+        const enough = new Error('enough');
+        const others = lengths.map((length) => Buffer.alloc(length));
+        let full = 0;
+        const reading = store.getRange('ranges/object', 5, others, {
+          onFilled: (count) => {
+            full = count;
+            throw enough;
+          },
+        });
+        await expect(reading).rejects.toThrow('enough');
+        const kept = Buffer.concat(others.slice(0, full));
+        expect(kept.equals(content.subarray(5, 5 + kept.length))).toBe(true);
       });
 
       test('any range into any targets, and not a byte beside them', async () => {

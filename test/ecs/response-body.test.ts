@@ -42,8 +42,16 @@ test('any range, cut into any chunks, into any targets, from a part and from the
       const length = sum(sizes);
       const wanted = CONTENT.subarray(offset, offset + length);
       const targets = sizes.map((size) => Buffer.alloc(size));
-      const sink = rangeSink(isWhole ? WHOLE : partial(offset, length), WHERE, offset, targets);
+      const told: number[] = [];
+      const sink = rangeSink(isWhole ? WHOLE : partial(offset, length), WHERE, offset, targets, (count) => {
+        told.push(count);
+        const full = Buffer.concat(targets.slice(0, count));
+        expect(full.equals(wanted.subarray(0, full.length))).toBe(true);
+      });
       send(sink, isWhole ? CONTENT : wanted, chunks);
+      expect(told.every((count, index) => count > (told[index - 1] ?? 0) && count < targets.length)).toBe(
+        true,
+      );
       expect(sink.size).toBe(CONTENT.length);
       expect(Buffer.concat(targets).equals(wanted)).toBe(true);
     }),

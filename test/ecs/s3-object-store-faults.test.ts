@@ -89,6 +89,33 @@ describe('getRange', () => {
     expect(signatures?.[2]).not.toBe(signatures?.[0]);
   });
 
+  test('a target is told to be full while the body stalls, and a repetition goes on after it', async () => {
+    const headOf = (bytes: string, length: number): string =>
+      httpAnswer(206, { ...INFO, 'Content-Length': length, 'Content-Range': `bytes ${bytes}/20` });
+    let stalled: Socket | undefined;
+    const s3 = await serve((socket, count) => {
+      if (count === 1) {
+        stalled = socket;
+        socket.write(`${headOf('5-9', 5)}567`);
+      } else socket.write(`${headOf('7-9', 3)}789`);
+    });
+    const target = Buffer.alloc(5);
+    const told: number[] = [];
+    const retrying = createRetryingObjectStore(s3, { clock: new InstantClock() });
+    const info = await retrying.getRange('key', 5, [target.subarray(0, 2), target.subarray(2)], {
+      onFilled: (count) => {
+        told.push(count);
+        expect(target.toString('latin1', 0, 2)).toBe('56');
+        target.write('..');
+        stalled?.destroy();
+      },
+    });
+    expect(told).toEqual([1]);
+    expect(target.toString()).toBe('..789');
+    expect(info.size).toBe(20);
+    expect(server?.requests[1]).toMatch(/\r\nrange: bytes=7-9(\r\n|$)/i);
+  });
+
   test('in single bytes, chunked', async () => {
     const body = Array.from('56789', (byte) => `1\r\n${byte}\r\n`).join('');
     const s3 = await serve(httpAnswer(206, chunked, `${body}0\r\n\r\n`));

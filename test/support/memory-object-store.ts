@@ -13,6 +13,7 @@ import {
   type PutBody,
   type PutOptions,
   type PutPartOptions,
+  type RangeOptions,
   type RequestOptions,
   type StoredObject,
   type StoreErrorReason,
@@ -145,14 +146,15 @@ export class MemoryObjectStore implements ObjectStore {
     key: string,
     offset: number,
     targets: readonly Uint8Array[],
-    options?: RequestOptions,
+    options?: RangeOptions,
   ): Promise<ObjectInfo> {
     await this.#enter('getRange', key, options);
     const { body, ...info } = this.#find(key);
     const length = targets.reduce((sum, target) => sum + target.length, 0);
     if (offset + length > body.length) throw this.#error('short', key);
     let from = offset;
-    for (const target of targets) {
+    for (const [index, target] of targets.entries()) {
+      if (index > 0) options?.onFilled?.(index, info);
       target.set(body.subarray(from, from + target.length));
       from += target.length;
     }
