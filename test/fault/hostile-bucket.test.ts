@@ -247,7 +247,7 @@ describe('a bucket that somebody hostile writes into', () => {
           expect(({} as Record<string, unknown>)['polluted']).toBeUndefined();
         },
       ),
-      { numRuns: 100 },
+      { numRuns: 100, interruptAfterTimeLimit: 150_000 },
     );
   });
 
