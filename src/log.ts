@@ -1,5 +1,5 @@
-import { openSync } from 'node:fs';
 import { destination, pino, type Logger } from 'pino';
+import { openPrivateFile } from './private-files.ts';
 
 export type { Logger };
 
@@ -14,11 +14,11 @@ const SECRET_PATHS = ['secretAccessKey', '*.secretAccessKey', '*.*.secretAccessK
  * Makes the logger: one JSON object a line.
  *
  * @param level the least important level that is written
- * @param file path that lines are appended to, created with mode 0600; standard error when absent
+ * @param file path that lines are appended to, see {@link openPrivateFile}; standard error when absent
  * @throws the file system's error when the file can't be opened
  */
 export function createLogger(level: LogLevel, file?: string): Logger {
-  const stream = destination({ dest: file === undefined ? 2 : openSync(file, 'a', 0o600), sync: true });
+  const stream = destination({ dest: file === undefined ? 2 : openPrivateFile(file), sync: true });
   return pino({ level, redact: { paths: SECRET_PATHS, censor: '[hidden]' }, base: null }, stream);
 }
 

@@ -5,6 +5,7 @@ import { LRUCache } from 'lru-cache';
 import PQueue from 'p-queue';
 import type { Clock } from '../clock.ts';
 import { UserError, hasErrorCode, messageOf } from '../errors.ts';
+import { makePrivateDirectory } from '../private-files.ts';
 import {
   DISK_PAGE_BYTES,
   DISK_TOUCHED_FILES_MAX,
@@ -306,7 +307,7 @@ export class DiskStore {
   async #look(): Promise<void> {
     this.#looking ??= (async () => {
       const { tasks, maxBytes } = this.#options;
-      await mkdir(this.#directory, { recursive: true, mode: 0o700 });
+      await makePrivateDirectory(this.#directory);
       const usage = await tasks.trim(this.#directory, maxBytes);
       this.#usage = usage;
       this.#writtenBytes = 0;

@@ -1,8 +1,9 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { mkdir, open, readdir, rename, rm, stat, utimes } from 'node:fs/promises';
+import { open, readdir, rename, rm, stat, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from '../log.ts';
 import { hasErrorCode, messageOf } from '../errors.ts';
+import { makePrivateDirectory } from '../private-files.ts';
 import { KiB, MiB } from '../limits.ts';
 
 /** Told apart from what other versions of the format, or other programs, may have left. */
@@ -94,7 +95,7 @@ export class MetadataCache {
     const path = this.#pathOf(name);
     const temporary = `${path}.${randomBytes(6).toString('hex')}.tmp`;
     try {
-      await mkdir(this.#directory, { recursive: true, mode: 0o700 });
+      await makePrivateDirectory(this.#directory);
       const packed = pack(parts);
       const bytes = packed.reduce((sum, { length }) => sum + length, HEAD_BYTES);
       if (bytes > this.#maxBytes) return;

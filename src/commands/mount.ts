@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
-import { constants, accessSync, mkdirSync, openSync, renameSync, statSync } from 'node:fs';
-import { basename, join, resolve } from 'node:path';
+import { constants, accessSync, renameSync, statSync } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
 import { z } from 'zod';
 import { Config, plainHttpWarning } from '../config.ts';
 import { serveControl } from '../control.ts';
@@ -12,6 +13,7 @@ import { transportNamed } from '../fuse/transport/transports.ts';
 import { LOG_FILE_MAX_BYTES } from '../limits.ts';
 import { type LogLevel, createLogger } from '../log.ts';
 import { type RunningMount, startMount } from '../mount.ts';
+import { makePrivateDirectory, openPrivateFile } from '../private-files.ts';
 import { stateDirectory } from '../state-directory.ts';
 import { cacheDirectoryOf, diskCacheOf } from './disk-cache.ts';
 import { print, printError } from './terminal.ts';
@@ -68,7 +70,7 @@ export async function mountCommand(
   const path = await canonicalMountpoint(mountpoint);
   // A device that is open here would not be open in another process.
   if (options.foreground || isOpenDevice(path)) await runMount(buckets, path, options);
-  else await startInBackground(path, options.logFile ?? defaultLogFile(path));
+  else await startInBackground(path, options.logFile);
 }
 
 async function runMount(
@@ -167,8 +169,9 @@ function tellParent(verdict: Verdict): void {
 }
 
 /** Starts this same command again, detached and with `--foreground`, and waits for its verdict. */
-async function startInBackground(mountpoint: string, logFile: string): Promise<void> {
-  const output = openLogFile(logFile);
+async function startInBackground(mountpoint: string, wantedLogFile: string | undefined): Promise<void> {
+  const logFile = wantedLogFile ?? defaultLogFile(mountpoint);
+  const output = await openLogFile(logFile, wantedLogFile === undefined);
   const [script = ''] = process.argv.slice(1);
   const child = spawn(
     process.execPath,
@@ -210,12 +213,15 @@ function defaultLogFile(mountpoint: string): string {
   return join(stateDirectory(), 'log', `${name}.log`);
 }
 
-function openLogFile(path: string): number {
+/** @param isOurs whether the directory is this program's, and not one that the user has named */
+async function openLogFile(path: string, isOurs: boolean): Promise<number> {
+  const directory = dirname(resolve(path));
   try {
-    mkdirSync(resolve(path, '..'), { recursive: true, mode: 0o700 });
+    if (isOurs) await makePrivateDirectory(directory);
+    else await mkdir(directory, { recursive: true, mode: 0o700 });
     if ((statSync(path, { throwIfNoEntry: false })?.size ?? 0) > LOG_FILE_MAX_BYTES)
       renameSync(path, `${path}.1`);
-    const file = openSync(path, 'a', 0o600);
+    const file = openPrivateFile(path);
     accessSync(path, constants.W_OK);
     return file;
   } catch (error) {

@@ -1,10 +1,11 @@
 import { createHash } from 'node:crypto';
-import { link, mkdir, open, readdir, readFile, rename, rm, unlink, writeFile } from 'node:fs/promises';
+import { link, open, readdir, readFile, rename, rm, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { hasErrorCode, messageOf, UserError } from '../errors.ts';
 import { isDatasetUuid } from '../ecs/dtool/keys.ts';
 import { isProcessAlive } from '../process-alive.ts';
+import { makePrivateDirectory } from '../private-files.ts';
 
 /**
  * What has to survive a crash: how far a freeze has come.
@@ -77,7 +78,7 @@ export class FreezeJournal {
 
   async write(entry: JournalEntry): Promise<void> {
     const temporary = `${this.path}.new`;
-    await mkdir(this.#folder, { recursive: true, mode: 0o700 });
+    await makePrivateDirectory(this.#folder);
     await rm(temporary, { force: true });
     await this.#sync(temporary, 'wx', `${JSON.stringify(entry, null, 2)}\n`);
     await rename(temporary, this.path);
@@ -101,7 +102,7 @@ export class FreezeJournal {
   async lock(): Promise<{ release(): Promise<void> }> {
     const path = `${this.path}.lock`;
     const mine = `${path}.${process.pid}`;
-    await mkdir(this.#folder, { recursive: true, mode: 0o700 });
+    await makePrivateDirectory(this.#folder);
     await writeFile(mine, (await identityOf(process.pid)) ?? '', { mode: 0o600 });
     try {
       for (;;) {

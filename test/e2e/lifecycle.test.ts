@@ -149,17 +149,6 @@ describe.skipIf(mountObstacle !== undefined)('the life of a mount', () => {
     await user.remove();
   });
 
-  test('its socket, log and directories are private', async () => {
-    mounted = await mount(bucket.env, [bucket.bucket]);
-    const { stdout } = await mounted.user.exec('find', mounted.user.home, '-printf', '%P %y %m\\n');
-    const entries = stdout
-      .trimEnd()
-      .split('\n')
-      .filter((line) => !line.startsWith(' '));
-    expect(entries.length).toBeGreaterThanOrEqual(3);
-    for (const entry of entries) expect(entry).toMatch(/ (d 700|[fs] 600)$/);
-  });
-
   test('--uid, --gid, --umask and --read-only', async () => {
     mounted = await mount(
       bucket.env,
@@ -171,27 +160,6 @@ describe.skipIf(mountObstacle !== undefined)('the life of a mount', () => {
     expect((await stat(join(mounted.path, 'dataset'))).mode & 0o7777).toBe(0o500);
     const { stdout } = await mounted.user.exec('findmnt', '-n', '-o', 'OPTIONS', mounted.path);
     expect(stdout.split(',')).toContain('ro');
-  });
-
-  test.skipIf(!isRoot)('other users only with --allow-other', async () => {
-    const asNobody = async (at: Mounted): Promise<number> => {
-      const { exitCode } = await at.user.exec(
-        'setpriv',
-        ...['--reuid=65534', '--regid=65534', '--clear-groups'],
-        'cat',
-        `${at.path}/dataset/data/file.txt`,
-      );
-      return exitCode;
-    };
-    const alone = await mount(bucket.env, [bucket.bucket]);
-    await alone.user.exec('chmod', '755', alone.path);
-    expect(await asNobody(alone)).not.toBe(0);
-    await alone.close();
-    mounted = await mount(bucket.env, [bucket.bucket], '--allow-other');
-    expect(await asNobody(mounted)).toBe(0);
-    await mounted.close();
-    mounted = await mount(bucket.env, [bucket.bucket], '--allow-other', '--umask', '007');
-    expect(await asNobody(mounted)).not.toBe(0);
   });
 
   test('--allow-non-empty', async () => {

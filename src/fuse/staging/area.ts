@@ -3,6 +3,7 @@ import * as fs from 'node:fs/promises';
 import { basename, join, relative } from 'node:path';
 import { FsError, messageOf, UserError } from '../../errors.ts';
 import type { Logger } from '../../log.ts';
+import { makePrivateDirectory } from '../../private-files.ts';
 import { loadLibc, type Libc } from './libc.ts';
 import * as local from './local-files.ts';
 import { pace } from './pace.ts';
@@ -57,11 +58,9 @@ export class Area {
     const { bucket, endpoint, mountpoint, log } = options;
     try {
       const wanted = join(directory, areaName(bucket, endpoint));
-      for (const part of ['names', 'folders', 'removed']) {
-        await fs.mkdir(join(wanted, part), { recursive: true, mode: 0o700 });
-      }
+      await makePrivateDirectory(wanted);
       const path = await fs.realpath(wanted);
-      await fs.chmod(path, 0o700);
+      for (const part of ['names', 'folders', 'removed']) await makePrivateDirectory(join(path, part));
       if (!relative(mountpoint, path).startsWith('..')) {
         throw new UserError(`${path} is inside the mount`, 'Give another directory with --staging-dir.');
       }

@@ -1,0 +1,227 @@
+import { chmod, mkdir, mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import type { Fault } from '../../src/demo/s3/fault.ts';
+import { isProcessAlive } from '../../src/process-alive.ts';
+import { datasetOf } from '../support/datasets.ts';
+import { CLI, type CommandResult, type Mounted, mount, mountObstacle, User } from '../support/mounted.ts';
+import { AS_NOBODY, NOBODY } from '../support/nobody.ts';
+import { createEmbeddedBucket, type TestBucket } from '../support/test-bucket.ts';
+import { allWritten } from '../support/written.ts';
+
+const isRoot = process.getuid?.() === 0;
+const STALLED = '/data/';
+
+let bucket: TestBucket;
+let onPut: (() => Fault) | undefined;
+
+beforeAll(async () => {
+  bucket = await createEmbeddedBucket({
+    intercept: async ({ method, key }) => (method === 'PUT' && key.includes(STALLED) ? onPut?.() : undefined),
+  });
+  await bucket.putDataset(datasetOf('leaves', { 'a.txt': 'green' }));
+});
+afterEach(() => {
+  onPut = undefined;
+});
+afterAll(() => bucket.close());
+
+describe.skipIf(mountObstacle !== undefined)('what is written', { timeout: 120_000 }, () => {
+  let user: User;
+  let path: string;
+  beforeEach(async () => {
+    user = await User.create(bucket.env);
+    path = await mkdtemp(join(tmpdir(), 'dtool-ecs-mount-test-at-'));
+  });
+  afterEach(async () => {
+    await user.run('umount', path);
+    await rm(path, { recursive: true });
+    await user.remove();
+  });
+
+  /** Runs the program as somebody whose files are for everybody. */
+  const run = async (...args: readonly string[]): Promise<CommandResult> =>
+    user.exec('bash', '-c', 'umask 000; exec "$@"', 'bash', process.execPath, CLI, ...args);
+  const done = async (...args: readonly string[]): Promise<void> => {
+    const { exitCode, stderr } = await run(...args);
+    expect({ args, exitCode, stderr }).toMatchObject({ exitCode: 0 });
+  };
+  const sh = async (command: string): Promise<void> => {
+    const { exitCode, stderr } = await user.exec('bash', '-c', `umask 000; cd '${path}' && ${command}`);
+    expect({ command, exitCode, stderr }).toMatchObject({ exitCode: 0 });
+  };
+  const pidOfMount = async (): Promise<number> => {
+    const { stdout } = await user.run('status', '--json');
+    const [mounted]: readonly { readonly pid: number }[] = JSON.parse(stdout);
+    return mounted?.pid ?? 0;
+  };
+
+  test('is private, whatever the umask, and whenever the mount is killed', async () => {
+    await done('mount', bucket.bucket, path);
+    await sh('cat leaves/data/a.txt');
+    await sh('mkdir staging/set && echo x > staging/set/f && mkdir staging/open && echo x > staging/open/f');
+    await done('freeze', join(path, 'staging/set'));
+    await done('warm', `${bucket.bucket}/leaves`);
+    await done('verify', `${bucket.bucket}/leaves`);
+
+    const put = new Promise<void>((resolve) => {
+      onPut = () => {
+        resolve();
+        return { kind: 'no-answer' };
+      };
+    });
+    const freezing = run('freeze', join(path, 'staging/open'));
+    await put;
+    const pid = await pidOfMount();
+    process.kill(pid, 'SIGKILL');
+    expect((await freezing).exitCode).toBe(1);
+    await expect.poll(async () => isProcessAlive(pid)).toBe(false);
+    const afterKill = await allWritten(user.home);
+    onPut = undefined;
+
+    await done('mount', bucket.bucket, path);
+    await sh('cat leaves/data/a.txt && cat staging/open/f');
+    const afterRemount = await allWritten(user.home);
+    const kinds = {
+      log: /^state\/.*\.log$/,
+      journal: /^state\/.*\/freeze\/.*\.json$/,
+      blocks: /^cache\/.*\/blocks-1\//,
+      metadata: /^cache\/.*\/metadata-1\//,
+      staging: /^state\/.*\/staging\/[^/]+\/owner$/,
+      socket: /^dtool-ecs-mount\/.*\.sock$/,
+    };
+    for (const [kind, pattern] of Object.entries(kinds))
+      for (const written of [afterKill, afterRemount])
+        expect(written.filter((file) => pattern.test(file.path)).length, kind).toBeGreaterThan(0);
+    // What is inside of staged folders has the modes that were asked for; the directory around them is closed.
+    const ours = [...afterKill, ...afterRemount].filter(
+      ({ path: at, stat: found }) => !/\/staging\/[^/]+\/folders\//.test(at) && !found.isSymbolicLink(),
+    );
+    const open = ours.filter(
+      ({ stat: found }) => (found.mode & 0o777) !== (found.isDirectory() ? 0o700 : 0o600),
+    );
+    expect(open.map(({ path: at, stat: found }) => `${at} ${(found.mode & 0o777).toString(8)}`)).toEqual([]);
+  });
+
+  test('is closed to others where it was open to them; what the user has named stays as it is', async () => {
+    await done('mount', bucket.bucket, path);
+    await sh('cat leaves/data/a.txt && mkdir staging/set && echo x > staging/set/f');
+    await done('freeze', join(path, 'staging/set'));
+    await done('umount', path);
+    const modes = async (): Promise<ReadonlyMap<string, number>> =>
+      new Map((await allWritten(user.home)).map((file) => [file.path, file.stat.mode & 0o777]));
+    const opened = [...(await modes()).keys()].filter((at) =>
+      /\/(blocks-1|metadata-1|freeze|log|log\/.*\.log|staging\/[^/]+)$/.test(at),
+    );
+    expect(opened).toHaveLength(6);
+    for (const at of opened) await chmod(join(user.home, at), 0o755);
+    await done('mount', bucket.bucket, path);
+    await sh('mkdir staging/more && echo x > staging/more/f');
+    await done('freeze', join(path, 'staging/more'));
+    const closed = await modes();
+    for (const at of opened) expect({ at, mode: (closed.get(at) ?? 0) & 0o077 }).toEqual({ at, mode: 0 });
+    await done('umount', path);
+
+    const named = join(user.home, 'named');
+    await mkdir(named);
+    await writeFile(join(named, 'of-the-user'), '');
+    await chmod(named, 0o755);
+    const place = ['--cache-dir', named, '--staging-dir', named, '--log-file', join(named, 'mount.log')];
+    await done('mount', bucket.bucket, path, ...place);
+    await sh('cat leaves/data/a.txt');
+    const inNamed = (await allWritten(named)).filter(({ path: at }) => /^[^/]+$/.test(at));
+    expect(Object.fromEntries(inNamed.map(({ path: at, stat: found }) => [at, found.mode & 0o777]))).toEqual({
+      '.': 0o755,
+      'of-the-user': expect.anything(),
+      'mount.log': 0o600,
+      'blocks-1': 0o700,
+      'metadata-1': 0o700,
+      [(await readdir(named)).find((name) => name.startsWith(bucket.bucket)) ?? '']: 0o700,
+    });
+  });
+
+  test('goes nowhere where others could have put something of theirs', async () => {
+    const shared = join(user.home, 'shared');
+    await mkdir(shared);
+    await chmod(shared, 0o777);
+    const refused = await run('mount', bucket.bucket, path, '--cache-dir', shared);
+    expect(refused).toMatchObject({
+      exitCode: 1,
+      stderr: expect.stringContaining(`in the place of ${shared}/`),
+    });
+    await done('mount', bucket.bucket, path, '--staging-dir', shared);
+    const { stdout } = await user.run('status');
+    expect(stdout).toContain('everybody may put something else in the place of');
+    expect(await readdir(join(path, 'staging'))).toEqual([]);
+  });
+});
+
+describe.skipIf(mountObstacle !== undefined || !isRoot)('another user', () => {
+  let mounted: Mounted;
+  afterEach(() => mounted.close());
+  const asNobody = async (command: string): Promise<CommandResult> => {
+    const [program, ...args] = [...AS_NOBODY, 'bash', '-c', `cd '${mounted.path}' && ${command}`];
+    return mounted.user.exec(program, ...args);
+  };
+
+  test('gets nowhere without --allow-other', async () => {
+    mounted = await mount(bucket.env, [bucket.bucket]);
+    for (const command of ['ls', 'cat leaves/data/a.txt', 'mkdir staging/x'])
+      expect(await asNobody(command)).toMatchObject({
+        exitCode: 1,
+        stderr: expect.stringContaining('Permission denied'),
+      });
+  });
+
+  test('with --allow-other reads what is frozen, and of what is staged what its modes allow', async () => {
+    mounted = await mount(bucket.env, [bucket.bucket], '--allow-other');
+    await mounted.sh(
+      'umask 022; mkdir staging/set; echo all > staging/set/all; echo mine > staging/set/mine',
+    );
+    await mounted.sh('chmod 600 staging/set/mine; mkdir -m 1777 staging/drop; mkdir -m 700 staging/closed');
+    expect(await asNobody('cat leaves/data/a.txt staging/set/all')).toMatchObject({ stdout: 'greenall\n' });
+    for (const command of [
+      'cat staging/set/mine',
+      'echo x > staging/set/all',
+      'echo x > staging/set/new',
+      'rm -f staging/set/all',
+      'mv staging/set staging/other',
+      'mv staging/set other',
+      'mkdir staging/theirs',
+      'ls staging/closed',
+      'chmod 777 staging/set',
+    ]) {
+      const result = await asNobody(command);
+      expect({ command, ...result }).not.toMatchObject({ exitCode: 0 });
+      expect(result.stderr).toMatch(/Permission denied|Operation not permitted/);
+    }
+    expect(await asNobody('echo theirs > staging/drop/f && cat staging/drop/f')).toMatchObject({
+      stdout: 'theirs\n',
+    });
+    const { uid } = await stat(join(mounted.path, 'staging/drop/f'));
+    expect(uid).toBe(NOBODY);
+    expect(await mounted.sh('cat staging/set/all staging/set/mine')).toBe('all\nmine\n');
+    // Commands talk to the mount of their own user alone.
+    const other = await asNobody(`'${process.execPath}' '${CLI}' umount '${mounted.path}'`);
+    expect(other.exitCode).not.toBe(0);
+    expect(await mounted.sh('cat leaves/data/a.txt')).toBe('green');
+  });
+
+  test('is held to --umask, --uid and --gid', async () => {
+    mounted = await mount(bucket.env, [bucket.bucket], '--allow-other', '--umask', '077');
+    expect(await asNobody('cat leaves/data/a.txt')).toMatchObject({
+      exitCode: 1,
+      stderr: expect.stringContaining('Permission denied'),
+    });
+    await mounted.close();
+    mounted = await mount(
+      bucket.env,
+      [bucket.bucket],
+      ...['--allow-other', '--umask', '027', '--uid', '0', '--gid', String(NOBODY)],
+    );
+    expect(await asNobody('stat -c "%A %u %g" leaves/data/a.txt && cat leaves/data/a.txt')).toMatchObject({
+      stdout: `-r--r----- 0 ${NOBODY}\ngreen`,
+    });
+  });
+});
