@@ -4,6 +4,7 @@ import {
   parseBytes,
   parseCacheSize,
   parseId,
+  parseInterval,
   parsePort,
   parseSeconds,
   parseUmask,
@@ -151,6 +152,15 @@ program
   .description('tell of the running mounts: cache, requests, problems')
   .option('--json', 'print JSON', false)
   .action(lazily(async () => (await import('./commands/status.ts')).statusCommand));
+
+program
+  .command('stats')
+  .description('show what a mount does, as it does it: rates, latencies, hits; Ctrl-C ends it')
+  .addArgument(new Argument('<mountpoint>'))
+  .option('--interval <seconds>', 'time that each look covers', parseInterval, 2)
+  .option('--once', 'end after the first', false)
+  .option('--json', 'print JSON, an object a line', false)
+  .action(lazily(async () => (await import('./commands/stats.ts')).statsCommand));
 
 program
   .command('doctor')

@@ -48,6 +48,16 @@ export function sumOfLatencies(all: readonly LatencyCounts[]): LatencyCounts {
   };
 }
 
+/** What a histogram has counted from an earlier look at it to a later one; all of it where there was none. */
+export function latenciesSince(earlier: LatencyCounts | undefined, later: LatencyCounts): LatencyCounts {
+  if (earlier === undefined) return later;
+  return {
+    count: later.count - earlier.count,
+    sumMs: later.sumMs - earlier.sumMs,
+    counts: later.counts.map((count, slot) => count - (earlier.counts[slot] ?? 0)),
+  };
+}
+
 /**
  * An estimate of the time within which a part of all ended: as if those of a slot were spread evenly over it. It is in
  * the slot of the true value, or the highest bound where that took longer.

@@ -209,6 +209,9 @@ export const CONTROL_MESSAGE_MAX_BYTES = 16 * MiB;
 export const CONTROL_TIMEOUT_MS = 30_000;
 /** How often a mount tells a command how far its work is. */
 export const CONTROL_PROGRESS_INTERVAL_MS = 100;
+/** How often `stats` may look. */
+export const STATS_INTERVAL_MIN_SECONDS = 0.1;
+export const STATS_INTERVAL_MAX_SECONDS = 86_400;
 /** How long `doctor` waits for a mount to answer. */
 export const MOUNT_ANSWER_WAIT_MS = 5_000;
 /** A log file that is larger than this when a mount starts makes room for a new one. */

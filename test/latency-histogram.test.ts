@@ -3,6 +3,7 @@ import { expect, test } from 'vitest';
 import {
   LATENCY_BOUNDS_MS,
   LatencyHistogram,
+  latenciesSince,
   latencyQuantileMs,
   sumOfLatencies,
 } from '../src/latency-histogram.ts';
@@ -80,6 +81,17 @@ test('the sum of histograms is the histogram of all', () => {
       const sum = sumOfLatencies(parts.map(histogramOf));
       const all = histogramOf(parts.flat());
       expect(sum).toEqual({ ...all, sumMs: expect.closeTo(all.sumMs, 3) });
+    }),
+  );
+});
+
+test('what was counted between two looks is what came in between', () => {
+  fc.assert(
+    fc.property(someTimes, someTimes, (before, after) => {
+      const between = latenciesSince(histogramOf(before), histogramOf([...before, ...after]));
+      const expected = histogramOf(after);
+      expect(between).toEqual({ ...expected, sumMs: expect.closeTo(expected.sumMs, 3) });
+      expect(latenciesSince(undefined, expected)).toBe(expected);
     }),
   );
 });

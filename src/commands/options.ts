@@ -1,5 +1,12 @@
 import { InvalidArgumentError } from 'commander';
-import { DISK_CACHE_MIN_BYTES, GiB, KiB, MiB } from '../limits.ts';
+import {
+  DISK_CACHE_MIN_BYTES,
+  GiB,
+  KiB,
+  MiB,
+  STATS_INTERVAL_MAX_SECONDS,
+  STATS_INTERVAL_MIN_SECONDS,
+} from '../limits.ts';
 
 /** Parsers of option values for commander; what they refuse is wrong usage. */
 
@@ -28,6 +35,14 @@ export function parseCacheSize(text: string): number | 'none' {
 export function parseSeconds(text: string): number {
   const seconds = text === '' ? Number.NaN : Number(text);
   if (!(seconds > 0 && seconds <= 1e9)) throw new InvalidArgumentError('Give seconds, more than 0.');
+  return seconds;
+}
+
+/** Seconds between two looks: from {@link STATS_INTERVAL_MIN_SECONDS} to a day. */
+export function parseInterval(text: string): number {
+  const seconds = parseSeconds(text);
+  if (seconds < STATS_INTERVAL_MIN_SECONDS || seconds > STATS_INTERVAL_MAX_SECONDS)
+    throw new InvalidArgumentError('Give seconds from 0.1 to 86400.');
   return seconds;
 }
 

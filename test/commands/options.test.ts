@@ -1,5 +1,12 @@
 import { describe, expect, test } from 'vitest';
-import { parseBytes, parseId, parsePort, parseSeconds, parseUmask } from '../../src/commands/options.ts';
+import {
+  parseBytes,
+  parseId,
+  parseInterval,
+  parsePort,
+  parseSeconds,
+  parseUmask,
+} from '../../src/commands/options.ts';
 import { GiB, KiB, MiB } from '../../src/limits.ts';
 
 const good: readonly (readonly [(text: string) => number, string, number])[] = [
@@ -10,6 +17,8 @@ const good: readonly (readonly [(text: string) => number, string, number])[] = [
   [parseBytes, '1 kb', KiB],
   [parseSeconds, '60', 60],
   [parseSeconds, '0.5', 0.5],
+  [parseInterval, '0.1', 0.1],
+  [parseInterval, '86400', 86_400],
   [parseId, '0', 0],
   [parseId, '1000', 1000],
   [parseUmask, '077', 0o77],
@@ -25,6 +34,7 @@ test.each(good)('%o takes %s', (parse, text, value) => {
 const bad: readonly (readonly [(text: string) => number, readonly string[]])[] = [
   [parseBytes, ['', '0', '-1', 'M', '1T', '1e3', '0.1', '9'.repeat(20), 'NaN']],
   [parseSeconds, ['', ' ', '0', '-1', 'x', 'Infinity', '1e10', 'NaN']],
+  [parseInterval, ['', '0', '0.09', '86401', 'x']],
   [parseId, ['', '-1', '1.5', '4294967295', 'root', '0x10']],
   [parseUmask, ['', '8', '-1', '1777', '0o7']],
   [parsePort, ['', '65536', '-1', '80.5', 'http']],

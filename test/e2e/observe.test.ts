@@ -1,9 +1,13 @@
+import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import type { Readable } from 'node:stream';
 import { isDeepStrictEqual } from 'node:util';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import type { MountRates } from '../../src/commands/stats/rates.ts';
 import { BLOCK_BYTES } from '../../src/limits.ts';
 import type { MountStatus } from '../../src/mount.ts';
 import { datasetOf, randomBytesOf } from '../support/datasets.ts';
-import { type Mounted, mount, mountObstacle } from '../support/mounted.ts';
+import { CLI, type Mounted, hasProgram, mount, mountObstacle } from '../support/mounted.ts';
 import { type TestBucket, createEmbeddedBucket } from '../support/test-bucket.ts';
 
 /** Reads of less than the least read-ahead begin here and there: what is fetched is what is read. */
@@ -93,5 +97,100 @@ describe.skipIf(mountObstacle !== undefined)('status', () => {
     const { kernel } = await mounted.status();
     expect(kernel).toMatchObject({ open: { count: 1 }, read: { count: 1 } });
     expect(kernel['getattr']?.count).toBeGreaterThan(0);
+  });
+});
+
+const hasScript = await hasProgram('script');
+
+/** Collects what a program says on one of its streams. */
+function heardOn(stream: Readable | null): { text: string } {
+  const heard = { text: '' };
+  stream?.setEncoding('utf8').on('data', (chunk: string) => {
+    heard.text += chunk;
+  });
+  return heard;
+}
+
+describe.skipIf(mountObstacle !== undefined)('stats', () => {
+  const running: ChildProcess[] = [];
+  afterEach(() => {
+    for (const child of running.splice(0)) child.kill('SIGKILL');
+  });
+
+  function watchWith(mounted: Mounted, ...options: readonly string[]) {
+    const child = mounted.user.start('stats', mounted.path, '--interval', '0.2', ...options);
+    running.push(child);
+    const ended = once(child, 'exit') as Promise<[number | null, string | null]>;
+    return { child, ended, out: heardOn(child.stdout), err: heardOn(child.stderr) };
+  }
+
+  test('--json: an object a line, which sees what is read', async () => {
+    const mounted = await mountWith();
+    const { child, ended, out, err } = watchWith(mounted, '--json');
+    const lines = (): MountRates[] =>
+      out.text
+        .split('\n')
+        .slice(0, -1)
+        .map((line) => JSON.parse(line) as MountRates);
+    await expect.poll(() => lines().length, { timeout: 10_000 }).toBeGreaterThan(0);
+    await mounted.sh('cat watched/data/item.bin | wc -c');
+    const bytes = (): number =>
+      lines().reduce((sum, { fetched, seconds }) => sum + fetched.bytesPerSecond * seconds, 0);
+    await expect.poll(() => Math.round(bytes()), { timeout: 10_000 }).toBe(SIZE);
+    const busy = lines().filter(({ storeRequests }) => storeRequests.length > 0);
+    expect(busy.flatMap(({ storeRequests }) => storeRequests.map((each) => each.bucket))).toContain(
+      bucket.bucket,
+    );
+    for (const { store } of busy) expect(store.requestsPerSecond).toBeGreaterThan(0);
+    child.kill('SIGINT');
+    expect(await ended).toEqual([0, null]);
+    expect(err.text).toBe('');
+  });
+
+  test('a line for each interval where it is no terminal; it ends when nobody reads or the mount is gone', async () => {
+    const mounted = await mountWith();
+    const single = await mounted.user.run('stats', mounted.path, '--interval', '0.1', '--once');
+    expect(single.stdout).toMatch(/^\d\d:\d\d:\d\d {2}kernel \S+\/s p50 .* {2}queue \d+\+\d+\n$/);
+    expect(single).toMatchObject({ exitCode: 0, stderr: '' });
+    const command = `stats '${mounted.path}' --interval 0.1 | head -n 2`;
+    expect((await mounted.sh(`'${process.execPath}' '${CLI}' ${command}`)).trim().split('\n')).toHaveLength(
+      2,
+    );
+
+    const { ended, out, err } = watchWith(mounted);
+    await expect.poll(() => out.text, { timeout: 10_000 }).toContain('\n');
+    await mounted.user.run('umount', mounted.path);
+    expect(await ended).toEqual([0, null]);
+    expect(err.text).toBe(`${mounted.path} is not mounted any more.\n`);
+    expect(await mounted.user.run('stats', mounted.path)).toMatchObject({
+      exitCode: 1,
+      stderr: expect.stringMatching(/no mount of yours answers at .*\n"dtool-ecs-mount status" tells/),
+    });
+  });
+
+  test.skipIf(!hasScript)('on a terminal it is drawn anew in place', async () => {
+    const mounted = await mountWith();
+    const command = `stty rows 50 cols 80; exec '${process.execPath}' '${CLI}' stats '${mounted.path}' --interval 0.1`;
+    const child = mounted.user.startProgram(
+      'script',
+      '--quiet',
+      '--return',
+      '--command',
+      command,
+      '/dev/null',
+    );
+    running.push(child);
+    const ended = once(child, 'exit');
+    const out = heardOn(child.stdout);
+    const frames = (): string[] => out.text.split('\u001b[J');
+    await expect.poll(() => frames().length, { timeout: 10_000 }).toBeGreaterThan(3);
+    // What Ctrl-C types.
+    child.stdin.write('\u0003');
+    expect(await ended).toEqual([0, null]);
+    const [, first = '', second = ''] = frames();
+    expect(first).toContain(mounted.path);
+    // Back up over as many lines as there were.
+    expect(first.endsWith(`\u001b[${first.split('\n').length - 1}A\r`)).toBe(true);
+    expect(second).toContain('KERNEL');
   });
 });
