@@ -68,6 +68,7 @@ program
       .choices(RECEIVE_MODES)
       .default(RECEIVE_MODES[0]),
   )
+  .option('--metrics-port <number>', 'serve metrics on a port of 127.0.0.1, or on any: 0', parsePort)
   .addOption(
     new Option('--log-level <level>', 'least important messages to log').choices(LOG_LEVELS).default('info'),
   )

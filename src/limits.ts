@@ -212,6 +212,9 @@ export const CONTROL_PROGRESS_INTERVAL_MS = 100;
 /** How often `stats` may look. */
 export const STATS_INTERVAL_MIN_SECONDS = 0.1;
 export const STATS_INTERVAL_MAX_SECONDS = 86_400;
+/** Connections at once for metrics, and the time that a request there may take to arrive. */
+export const METRICS_CONNECTIONS_MAX = 16;
+export const METRICS_REQUEST_TIMEOUT_MS = 30_000;
 /** How long `doctor` waits for a mount to answer. */
 export const MOUNT_ANSWER_WAIT_MS = 5_000;
 /** A log file that is larger than this when a mount starts makes room for a new one. */

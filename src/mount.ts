@@ -87,6 +87,8 @@ export interface MountStatus {
   readonly kernel: RequestCounts;
   /** The bounds of all latencies here; see `LatencyCounts`. */
   readonly latencyBoundsMs: readonly number[];
+  /** Where Prometheus finds the numbers; absent without `--metrics-port`. */
+  readonly metrics?: string | undefined;
   readonly problems: readonly ReportedProblem[];
   readonly staging: readonly StagedStatus[];
   readonly unfinished: readonly UnfinishedFreeze[];

@@ -12,10 +12,13 @@ import type { TransportName } from '../fuse/transport/transport.ts';
 import { transportNamed } from '../fuse/transport/transports.ts';
 import { LOG_FILE_MAX_BYTES } from '../limits.ts';
 import { type LogLevel, createLogger } from '../log.ts';
-import { type RunningMount, startMount } from '../mount.ts';
+import { type MountStatus, type RunningMount, startMount } from '../mount.ts';
 import { makePrivateDirectory, openPrivateFile } from '../private-files.ts';
 import { stateDirectory } from '../state-directory.ts';
 import { cacheDirectoryOf, diskCacheOf } from './disk-cache.ts';
+import { expose } from './metrics/exposition.ts';
+import { type MetricsServer, listenForMetrics } from './metrics/metrics-server.ts';
+import { type ProcessUse, metricsOf } from './metrics/mount-metrics.ts';
 import { print, printError } from './terminal.ts';
 
 export interface MountCommandOptions {
@@ -35,13 +38,15 @@ export interface MountCommandOptions {
   readonly cacheSize: number | 'none';
   readonly transport: TransportName;
   readonly receive: ReceiveMode;
+  /** Undefined: no metrics are served. */
+  readonly metricsPort?: number;
   readonly logLevel: LogLevel;
   readonly logFile?: string;
 }
 
 /** What a mount in the background tells the command that started it, once. */
 const VERDICT = z.discriminatedUnion('ready', [
-  z.object({ ready: z.literal(true), warnings: z.array(z.string()) }),
+  z.object({ ready: z.literal(true), warnings: z.array(z.string()), metrics: z.string().optional() }),
   z.object({ ready: z.literal(false), message: z.string(), advice: z.string().optional() }),
 ]);
 type Verdict = z.infer<typeof VERDICT>;
@@ -81,7 +86,9 @@ async function runMount(
   const log = createLogger(options.logLevel, options.logFile);
   const warnings: string[] = [];
   let mount: RunningMount;
+  let metrics: MetricsServer | undefined;
   try {
+    if (options.metricsPort !== undefined) metrics = await listenForMetrics(options.metricsPort, log);
     const config = new Config();
     warnings.push(...warningsOf(config, options.all ? allBuckets(config) : buckets));
     for (const warning of warnings) log.warn(warning);
@@ -110,6 +117,7 @@ async function runMount(
       log,
     );
   } catch (error) {
+    await metrics?.close();
     log.error(messageOf(error));
     tellParent({
       ready: false,
@@ -125,8 +133,10 @@ async function runMount(
   process.on('SIGTERM', end);
   process.on('SIGINT', end);
   process.on('SIGHUP', () => void mount.refresh());
+  const status = async (): Promise<MountStatus> => ({ ...(await mount.status()), metrics: metrics?.url });
+  metrics?.serve(async () => expose(metricsOf(await status(), processUse())));
   const control = await serveControl(mountpoint, {
-    status: async () => mount.status(),
+    status,
     refresh: async () => mount.refresh(),
     unmount: async () => {
       await mount.unmount();
@@ -141,12 +151,25 @@ async function runMount(
       return mount.staged.discard(bucket, folder);
     },
   });
-  if (process.send) tellParent({ ready: true, warnings: [...warnings, ...mount.warnings] });
-  else print(`${mountpoint} is mounted; Ctrl-C unmounts it.`);
+  if (process.send) {
+    tellParent({ ready: true, warnings: [...warnings, ...mount.warnings], metrics: metrics?.url });
+  } else {
+    print(`${mountpoint} is mounted; Ctrl-C unmounts it.`);
+    if (metrics) print(metricsLine(metrics.url));
+  }
   // The current directory of a process in the background would keep a file system busy.
   process.chdir('/');
   await mount.closed;
-  await control.close();
+  await Promise.all([control.close(), metrics?.close()]);
+}
+
+function metricsLine(url: string): string {
+  return `Its numbers are at ${url}, for all users of this machine.`;
+}
+
+function processUse(): ProcessUse {
+  const { user, system } = process.cpuUsage();
+  return { residentBytes: process.memoryUsage.rss(), cpuSeconds: (user + system) / 1e6 };
 }
 
 /** What the user should know though it stops nothing. */
@@ -194,6 +217,7 @@ async function startInBackground(mountpoint: string, wantedLogFile: string | und
   for (const warning of verdict.warnings) printError(warning);
   print(`${mountpoint} is mounted (pid ${child.pid}, log ${logFile}).`);
   print(`"dtool-ecs-mount umount ${mountpoint}" unmounts it.`);
+  if (verdict.metrics !== undefined) print(metricsLine(verdict.metrics));
 }
 
 function allBuckets(config: Config): readonly string[] {

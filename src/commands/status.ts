@@ -48,6 +48,7 @@ function describe(mount: MountStatus): string {
       ),
     ),
     row('process', `${mount.pid}, since ${mount.startedAt}, ${mount.transport}, version ${mount.version}`),
+    ...(mount.metrics === undefined ? [] : [row('metrics', mount.metrics)]),
     row('open', `${mount.openHandles} files and directories`),
     row('cache', `${formatBytes(cache.bytes)} of ${formatBytes(cache.maxBytes)}, hits ${hitRate}`),
     row(

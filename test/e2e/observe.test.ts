@@ -1,5 +1,7 @@
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { isDeepStrictEqual } from 'node:util';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -7,6 +9,7 @@ import type { MountRates } from '../../src/commands/stats/rates.ts';
 import { BLOCK_BYTES } from '../../src/limits.ts';
 import type { MountStatus } from '../../src/mount.ts';
 import { datasetOf, randomBytesOf } from '../support/datasets.ts';
+import { readMetrics } from '../support/metrics-text.ts';
 import { CLI, type Mounted, hasProgram, mount, mountObstacle } from '../support/mounted.ts';
 import { type TestBucket, createEmbeddedBucket } from '../support/test-bucket.ts';
 
@@ -192,5 +195,93 @@ describe.skipIf(mountObstacle !== undefined)('stats', () => {
     // Back up over as many lines as there were.
     expect(first.endsWith(`\u001b[${first.split('\n').length - 1}A\r`)).toBe(true);
     expect(second).toContain('KERNEL');
+  });
+});
+
+describe.skipIf(mountObstacle !== undefined)('metrics', () => {
+  const urlIn = (text: string): string => /http:\/\/127\.0\.0\.1:\d+\/metrics/.exec(text)?.[0] ?? '';
+
+  test('agree with status, in the format of Prometheus, until the mount is gone', async () => {
+    const mounted = await mountWith('--metrics-port', '0');
+    await mounted.sh('cat watched/data/item.bin | wc -c');
+    const status = await settled(mounted);
+    const url = status.metrics ?? '';
+    expect(url).toBe(urlIn(url));
+    expect((await mounted.user.run('status')).stdout).toContain(url);
+    const answer = await fetch(url);
+    expect(answer.headers.get('content-type')).toBe('text/plain; version=0.0.4; charset=utf-8');
+    const metrics = readMetrics(await answer.text());
+    const prefix = 'dtool_ecs_mount';
+    const valueOf = (name: string, labels = ''): number | undefined =>
+      metrics.get(`${prefix}_${name}`)?.samples.get(`${prefix}_${name}${labels}`);
+
+    expect(
+      valueOf('info', `{mountpoint="${mounted.path}",version="${status.version}",transport="kernel"}`),
+    ).toBe(1);
+    for (const { bucket: of, operation, requests, bytesRead, latency } of status.store.operations) {
+      const labels = `{bucket="${of}",operation="${operation}"}`;
+      expect(valueOf('store_requests_total', labels)).toBe(requests);
+      expect(valueOf('store_read_bytes_total', labels)).toBe(bytesRead);
+      expect(
+        metrics
+          .get(`${prefix}_store_request_duration_seconds`)
+          ?.samples.get(`${prefix}_store_request_duration_seconds_sum${labels}`),
+      ).toBeCloseTo(latency.sumMs / 1000);
+    }
+    expect(valueOf('store_requests_running')).toBe(0);
+    expect(valueOf('cache_bytes_total', '{layer="store"}')).toBe(SIZE);
+    expect(valueOf('cache_hits_total', '{layer="memory"}')).toBe(status.cache.hits);
+    expect(valueOf('cache_misses_total', '{layer="disk"}')).toBe(status.cache.disk?.misses);
+    expect(valueOf('read_ahead_used_bytes_total')).toBe(status.cache.readAhead.usedBytes);
+    expect(
+      metrics
+        .get(`${prefix}_kernel_request_duration_seconds`)
+        ?.samples.get(`${prefix}_kernel_request_duration_seconds_count{operation="open"}`),
+    ).toBe(1);
+    const started = metrics.get('process_start_time_seconds')?.samples.get('process_start_time_seconds');
+    expect(started).toBe(Date.parse(status.startedAt) / 1000);
+    // All else that there is has a name of ours.
+    expect([...metrics.keys()].filter((name) => !name.startsWith(`${prefix}_`))).toEqual([
+      'process_start_time_seconds',
+      'process_resident_memory_bytes',
+      'process_cpu_seconds_total',
+    ]);
+
+    await mounted.user.run('umount', mounted.path);
+    await expect(fetch(url)).rejects.toThrow('fetch failed');
+  });
+
+  test('the mount says where they are; where the port is taken nothing is mounted', async () => {
+    const mounted = await mountWith();
+    expect((await mounted.status()).metrics).toBeUndefined();
+    const other = join(mounted.user.home, 'other');
+    await mkdir(other);
+    const first = await mounted.user.run('mount', bucket.bucket, other, '--metrics-port', '0', '--read-only');
+    expect(first).toMatchObject({ exitCode: 0, stderr: '' });
+    const url = urlIn(first.stdout);
+    expect(readMetrics(await (await fetch(url)).text()).size).toBeGreaterThan(10);
+    const third = join(mounted.user.home, 'third');
+    await mkdir(third);
+    const { port } = new URL(url);
+    expect(await mounted.user.run('mount', bucket.bucket, third, '--metrics-port', port)).toEqual({
+      stdout: '',
+      exitCode: 1,
+      stderr:
+        `dtool-ecs-mount: metrics can't be served on port ${port} of 127.0.0.1: it is in use\n` +
+        'Give another with --metrics-port, or 0 for any that is free.\n',
+    });
+    await mounted.user.run('umount', other);
+    // Neither is, nor is the port kept.
+    expect((await mounted.user.exec('findmnt', '-n', other, third)).stdout).toBe('');
+    const again = await mounted.user.run(
+      'mount',
+      bucket.bucket,
+      third,
+      '--metrics-port',
+      port,
+      '--read-only',
+    );
+    expect(again).toMatchObject({ exitCode: 0, stdout: expect.stringContaining(url) });
+    await mounted.user.run('umount', third);
   });
 });

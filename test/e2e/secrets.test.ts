@@ -22,7 +22,7 @@ async function commandLines(): Promise<string> {
 
 test.skipIf(mountObstacle !== undefined)(
   'a secret key is in nothing that is written, said or shown, whatever goes wrong',
-  { timeout: 60_000 },
+  { timeout: 120_000 },
   async () => {
     const id = randomBytes(12).toString('hex');
     const [secret, wrong] = [`SECRET-${id}`, `WRONG-${id}`];
@@ -78,7 +78,7 @@ test.skipIf(mountObstacle !== undefined)(
     try {
       for (const level of ['trace']) {
         await configure(secret);
-        await run(0, 'mount', 'test-bucket', path, '--log-level', level);
+        await run(0, 'mount', 'test-bucket', path, '--log-level', level, '--metrics-port', '0');
         await sh('cat good/data/file.txt');
         await sh(
           `mkdir staging/kept staging/set-${level} && echo x | tee staging/kept/f staging/set-${level}/f`,
@@ -93,6 +93,12 @@ test.skipIf(mountObstacle !== undefined)(
         await run(0, 'ls', '--json');
         await run(0, 'status');
         await run(0, 'status', '--json');
+        await run(0, 'stats', path, '--once', '--interval', '0.1');
+        await run(0, 'stats', path, '--once', '--interval', '0.1', '--json');
+        const [url = ''] = /http:\S+\/metrics/.exec(String(heard.get('stdout of status'))) ?? [];
+        const metrics = await (await fetch(url)).text();
+        expect(metrics).toContain('bucket="test-bucket"');
+        heard.set('metrics', metrics);
         await user
           .run('doctor', '--write')
           .then(({ stdout, stderr }) => heard.set('doctor', stdout + stderr));
