@@ -2,8 +2,12 @@ import { FsError, type UserError } from '../../../errors.ts';
 import type { Logger } from '../../../log.ts';
 import type { Operations } from '../../operations.ts';
 import type { Node } from '../../tree/node.ts';
+import { Opcode } from './abi/opcodes.ts';
 import { InodeTable } from './inode-table.ts';
 import type { Request } from './request.ts';
+
+/** Requests that lock a directory besides the node that they name. */
+const LOCKS_TWO: ReadonlySet<number> = new Set([Opcode.RENAME, Opcode.RENAME2]);
 
 /** Where replies go: /dev/fuse, or a test. */
 export interface ReplySink {
@@ -33,6 +37,8 @@ export class Connection {
   readonly log: Logger;
   readonly onInit: (refusal: UserError | undefined) => void;
   readonly #waiting = new Map<number, Request>();
+  /** To be told of the next request that was answered. */
+  #onSettled: (() => void)[] = [];
   #ending = false;
 
   constructor(operations: Operations, device: ReplySink, options: ConnectionOptions) {
@@ -66,12 +72,29 @@ export class Connection {
 
   /** A request was answered. */
   settle(request: Request): void {
-    if (this.#waiting.get(request.unique) === request) this.#waiting.delete(request.unique);
+    if (this.#waiting.get(request.unique) !== request) return;
+    this.#waiting.delete(request.unique);
+    for (const told of this.#onSettled.splice(0)) told();
+  }
+
+  /** Resolves when no request waits for which the kernel may have locked one of these nodes until it is answered. */
+  async unlocked(nodeIds: readonly number[]): Promise<void> {
+    while (this.#mayLock(nodeIds)) {
+      await new Promise<void>((resolve) => {
+        this.#onSettled.push(resolve);
+      });
+    }
   }
 
   /** The caller of a request gives up. One that was answered meanwhile is unknown here, and that is fine. */
   interrupt(unique: number): void {
     this.#waiting.get(unique)?.interrupt();
+  }
+
+  #mayLock(nodeIds: readonly number[]): boolean {
+    for (const { nodeId, opcode } of this.#waiting.values())
+      if (nodeIds.includes(nodeId) || LOCKS_TWO.has(opcode)) return true;
+    return false;
   }
 
   /** Interrupts all that wait or will. */

@@ -29,7 +29,7 @@ export class KernelMount implements MountedKernel {
   constructor(parts: KernelMountParts) {
     this.#parts = parts;
     const { connection, device, receiver } = parts;
-    this.invalidation = new KernelInvalidation(connection.inodes, device, connection.log);
+    this.invalidation = new KernelInvalidation(connection, device);
     this.closed = settle(connection, receiver);
   }
 

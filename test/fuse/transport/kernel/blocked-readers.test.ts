@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFile, stat } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { FixtureDaemon } from '../../../support/fixture-daemon.ts';
 import { HELLO } from '../../../support/fixture-tree.ts';
@@ -9,6 +10,7 @@ import { isMounted, mountObstacle, run, TestMounts } from '../../../support/test
 const obstacle = mountObstacle();
 const mounts = new TestMounts();
 const FREED_WITHIN_MS = 100;
+const STUCK_AFTER_MS = 20_000;
 
 /** A process that is going to wait for the file system. */
 class Reader {
@@ -92,6 +94,22 @@ describe.skipIf(obstacle !== '').each(['pipe', 'worker'] as const)(
       expect(await readFile(`${mountpoint}/hello.txt`, 'utf8')).toBe(HELLO);
       expect(await daemon.stop()).toEqual({ code: 0, closed: true });
       expect((await reader.exited).code).toBe(1);
+    });
+
+    test('kill -9 while a notification would have to wait for a reader: the reader has an error, nothing is stuck', async () => {
+      const reader = new Reader('stat', `${mountpoint}/stuck-dir/x`);
+      await daemon.until(({ stuck }) => stuck === 1);
+      await daemon.ask({ ask: 'invalidate-stuck' });
+      // What it has begun to write to the device, it has by now.
+      await daemon.state();
+      daemon.kill('SIGKILL');
+      // The kernel would wait for an answer for ever, and the process that was to give it for the kernel.
+      const freed = await Promise.race([reader.exited, sleep(STUCK_AFTER_MS)]);
+      if (freed === undefined)
+        await run('umount', ['--force', mountpoint]).catch(() => {
+          // It is busy, and yet nobody waits any more.
+        });
+      expect(freed).toMatchObject({ code: 1 });
     });
 
     test('SIGTERM ends everything: readers, lookups, mount and program', async () => {
