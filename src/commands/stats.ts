@@ -52,7 +52,7 @@ async function watch(
   for (;;) {
     await clock.sleep(interval * 1000, signal);
     const look = await lookAgain(path, clock, signal);
-    if (!look) return void process.stderr.write(`${printable(path)} is not mounted any more.\n`);
+    if (!look) return void process.stderr.write(`The mount at ${printable(path)} has ended.\n`);
     if (isSameMount(last, look)) {
       show(ratesBetween(last, look));
       if (once) return;

@@ -88,7 +88,7 @@ describe.skipIf(mountObstacle !== undefined)('status', () => {
 
     const { stdout } = await mounted.user.run('status');
     expect(stdout).toMatch(
-      /^ {2}requests +\d+, 0 failed, 0 retries, .* read, half within .* ms, 99 % within/m,
+      /^ {2}requests +\d+, 0 failed, 0 retries, .* read, half within \S+ m?s, 99 % within/m,
     );
     expect(stdout).toMatch(/^ {2}kernel +\d+ requests, half within/m);
     expect(stdout).toMatch(/^ {2}read-ahead +\d.* of which .* were read and 0 B wasted$/m);
@@ -162,9 +162,9 @@ describe.skipIf(mountObstacle !== undefined)('stats', () => {
 
     const { ended, out, err } = watchWith(mounted);
     await expect.poll(() => out.text, { timeout: 10_000 }).toContain('\n');
-    await mounted.user.run('umount', mounted.path);
+    process.kill(mounted.pid, 'SIGKILL');
     expect(await ended).toEqual([0, null]);
-    expect(err.text).toBe(`${mounted.path} is not mounted any more.\n`);
+    expect(err.text).toBe(`The mount at ${mounted.path} has ended.\n`);
     expect(await mounted.user.run('stats', mounted.path)).toMatchObject({
       exitCode: 1,
       stderr: expect.stringMatching(/no mount of yours answers at .*\n"dtool-ecs-mount status" tells/),
