@@ -86,6 +86,9 @@ export const CONNECT_TIMEOUT_MS = 5_000;
 export const REQUEST_TIMEOUT_MS = 30_000;
 /** A connection that is not used is kept for this long, or for less where the store says so. */
 export const CONNECTION_KEEP_MS = 30_000;
+/** The head of an answer, and what a connection reads into that is no body with a place of its own. */
+export const HTTP_HEAD_MAX_BYTES = 64 * KiB;
+export const HTTP_SCRATCH_BYTES = 8 * KiB;
 
 /** Small metadata (registration keys, admin metadata, structure) is refused above this. */
 export const SMALL_OBJECT_MAX_BYTES = 1 * MiB;

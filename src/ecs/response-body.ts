@@ -103,6 +103,22 @@ export class BodySink {
     this.#onFilled = options.onFilled;
   }
 
+  /** Where the next bytes of the body belong, for {@link landed}; undefined: nowhere, {@link write} takes them. */
+  get room(): Uint8Array | undefined {
+    return this.#received < this.#skip ? undefined : this.#targets[this.#index]?.subarray(this.#filled);
+  }
+
+  /**
+   * So many bytes of the body have been put into {@link room}.
+   *
+   * @returns as {@link write}
+   */
+  landed(count: number): boolean {
+    this.#received += count;
+    this.#fill(count);
+    return this.#leavesRest && this.#received >= this.#wanted;
+  }
+
   /**
    * Copies the next bytes of the body.
    *
@@ -113,7 +129,6 @@ export class BodySink {
     // What is left of the bytes to skip may be more than this chunk, or none of it.
     let from = Math.min(chunk.length, Math.max(0, this.#skip - this.#received));
     this.#received += chunk.length;
-    const before = this.#index;
     for (
       let target = this.#targets[this.#index];
       target !== undefined && from < chunk.length;
@@ -122,12 +137,8 @@ export class BodySink {
       const count = Math.min(chunk.length - from, target.length - this.#filled);
       target.set(chunk.subarray(from, from + count), this.#filled);
       from += count;
-      this.#filled += count;
-      if (this.#filled < target.length) break;
-      this.#index += 1;
-      this.#filled = 0;
+      this.#fill(count);
     }
-    if (this.#index > before && this.#index < this.#targets.length) this.#onFilled?.(this.#index);
     if (this.#received > this.#wanted && !this.#leavesRest) {
       throw badResponse(this.#where, `the answer has more than the ${this.#wanted} bytes it should have`);
     }
@@ -141,6 +152,15 @@ export class BodySink {
    */
   end(): void {
     if (this.#received < this.#wanted) throw this.broken('ended');
+  }
+
+  /** So many bytes more are in the target that is being filled, which has room for them. */
+  #fill(count: number): void {
+    this.#filled += count;
+    if (this.#filled < (this.#targets[this.#index]?.length ?? 0)) return;
+    this.#index += 1;
+    this.#filled = 0;
+    if (this.#index < this.#targets.length) this.#onFilled?.(this.#index);
   }
 
   /** What a body that did not come whole is an error of. */

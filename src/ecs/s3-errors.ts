@@ -59,7 +59,7 @@ const REASON_OF_STATUS: ReadonlyMap<number, StoreErrorReason> = new Map([
   [503, 'throttled'],
 ]);
 
-/** What Node and undici report of a connection that could not be made, or broke. */
+/** What Node reports of a connection that could not be made, or broke. */
 const NETWORK_CODES: ReadonlySet<string> = new Set([
   'EADDRNOTAVAIL',
   'EAI_AGAIN',
@@ -74,16 +74,6 @@ const NETWORK_CODES: ReadonlySet<string> = new Set([
   'ENFILE',
   'ENOTFOUND',
   'EPIPE',
-  'UND_ERR_SOCKET',
-  'UND_ERR_DESTROYED',
-  'UND_ERR_CLOSED',
-]);
-
-const TIMEOUT_CODES: ReadonlySet<string> = new Set([
-  'ETIMEDOUT',
-  'UND_ERR_CONNECT_TIMEOUT',
-  'UND_ERR_HEADERS_TIMEOUT',
-  'UND_ERR_BODY_TIMEOUT',
 ]);
 
 /** Node's and OpenSSL's codes for certificates that do not verify and handshakes that fail; the first that fits counts. */
@@ -110,8 +100,8 @@ interface Thrown {
 }
 
 /**
- * Turns what a request ended with, be it the SDK's or undici's, into the error that the port promises. Errors of ours, which come
- * from the caller's credentials or from reading a body, pass as they are.
+ * Turns what a request ended with, be it the SDK's or our own connection's, into the error that the port
+ * promises. Errors of ours, which come from the caller's credentials or from reading a body, pass as they are.
  *
  * The SDK's error is not kept as the cause: it holds the signature and the string that was signed, and what is
  * worth telling is in the message.
@@ -131,13 +121,13 @@ function reasonOf(thrown: Thrown, status: number | undefined): StoreErrorReason 
   const { code, name = '' } = thrown;
   if (typeof code === 'string') {
     if (NETWORK_CODES.has(code)) return 'unreachable';
-    if (TIMEOUT_CODES.has(code)) return 'timeout';
+    if (code === 'ETIMEDOUT') return 'timeout';
     const tls = TLS_CODES.find(([pattern]) => pattern.test(code));
     if (tls) return tls[1];
-    if (code.startsWith('HPE_') || code.startsWith('UND_ERR_RES')) return 'bad-response';
+    if (code.startsWith('HPE_')) return 'bad-response';
   }
   if (name === 'TimeoutError') return 'timeout';
-  if (name === 'HTTPParserError') return 'bad-response';
+  if (name === 'HttpSyntaxError') return 'bad-response';
   const known = REASON_OF_CODE.get(typeof thrown.Code === 'string' ? thrown.Code : name);
   if (known !== undefined) return known;
   // Nothing was sent: the SDK could not make a request of what it was given.

@@ -1,6 +1,4 @@
-import { isUtf8 } from 'node:buffer';
 import { XMLParser } from 'fast-xml-parser';
-import { type Dispatcher, Pool } from 'undici';
 import {
   CONNECTION_KEEP_MS,
   CONNECT_TIMEOUT_MS,
@@ -8,6 +6,9 @@ import {
   REQUEST_TIMEOUT_MS,
   STORE_REQUESTS_MAX,
 } from '../limits.ts';
+import type { AnswerHead } from './http/answer-parser.ts';
+import type { HttpExchange, HttpRequest } from './http/connection.ts';
+import { HttpPool } from './http/pool.ts';
 import { type ObjectInfo, type RangeOptions, type StoredObject, StoreError } from './object-store.ts';
 import { RequestSigner, type S3Credentials } from './request-signer.ts';
 import { type BodySink, type ResponseHead, rangeSink, wholeSink } from './response-body.ts';
@@ -28,32 +29,26 @@ const ERROR_BODY_MAX_BYTES = 64 * KiB;
 /**
  * What reads objects, for every file that is read and every dataset that is found. It does what the SDK does for GET
  * and HEAD without the SDK's layers, which cost several times what the request itself does: the bytes go from the
- * socket's buffers straight into the targets. The promises are those of the port.
+ * socket straight into the targets. The promises are those of the port.
  */
 export class S3Reader {
   readonly #bucket: string;
   readonly #basePath: string;
-  readonly #pool: Pool;
+  readonly #pool: HttpPool;
   readonly #signer: RequestSigner;
 
   constructor(options: S3ReaderOptions) {
     const { bucket, credentials, region } = options;
     const url = new URL(options.endpoint);
-    const silenceTimeoutMs = options.silenceTimeoutMs ?? REQUEST_TIMEOUT_MS;
     this.#bucket = bucket;
     this.#basePath = `${url.pathname.replace(/\/+$/, '')}/${escaped(bucket)}`;
     this.#signer = new RequestSigner({ credentials, region, host: url.host });
-    this.#pool = new Pool(url.origin, {
-      connections: STORE_REQUESTS_MAX,
-      pipelining: 1,
-      keepAliveTimeout: CONNECTION_KEEP_MS,
-      headersTimeout: silenceTimeoutMs,
-      bodyTimeout: silenceTimeoutMs,
-      connect: {
-        timeout: options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS,
-        // Said outright, so that NODE_TLS_REJECT_UNAUTHORIZED=0 does not undo it.
-        rejectUnauthorized: true,
-      },
+    this.#pool = new HttpPool({
+      url,
+      connectionsMax: STORE_REQUESTS_MAX,
+      keepMs: CONNECTION_KEEP_MS,
+      connectTimeoutMs: options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS,
+      silenceTimeoutMs: options.silenceTimeoutMs ?? REQUEST_TIMEOUT_MS,
     });
   }
 
@@ -94,8 +89,7 @@ export class S3Reader {
 
   /** Closes the connections; requests under way fail. */
   close(): void {
-    // Who waits for a request hears of it there.
-    this.#pool.destroy().catch(() => {});
+    this.#pool.destroy();
   }
 
   async #request(
@@ -113,8 +107,7 @@ export class S3Reader {
       signal?.throwIfAborted();
       return await new Promise((resolve, reject) => {
         const exchange = new Exchange(sinkFor, signal, resolve, reject);
-        // Without `reset` undici closes the connection after every HEAD.
-        this.#pool.dispatch({ method, path, headers: { ...signed, ...headers }, reset: false }, exchange);
+        exchange.begin(this.#pool, { method, path, headers: { ...signed, ...headers } });
       });
     } catch (error) {
       signal?.throwIfAborted();
@@ -136,13 +129,13 @@ interface Answer {
 }
 
 /** One request and its answer. Once it has settled, whatever still arrives is let go. */
-class Exchange implements Dispatcher.DispatchHandler {
+class Exchange implements HttpExchange {
   readonly #sinkFor: ((head: Head) => BodySink) | undefined;
   readonly #signal: AbortSignal | undefined;
   readonly #resolve: (answer: Answer) => void;
   readonly #reject: (error: unknown) => void;
   readonly #onAbort: () => void;
-  #controller: Dispatcher.DispatchController | undefined;
+  #giveUp: (() => void) | undefined;
   #settled = false;
   #head: Head | undefined;
   #sink: BodySink | undefined;
@@ -164,14 +157,13 @@ class Exchange implements Dispatcher.DispatchHandler {
     signal?.addEventListener('abort', this.#onAbort, { once: true });
   }
 
-  onRequestStart(controller: Dispatcher.DispatchController): void {
-    this.#controller = controller;
-    if (this.#settled) controller.abort(new Error('given up'));
+  begin(pool: HttpPool, request: HttpRequest): void {
+    this.#giveUp = pool.request(request, this);
   }
 
-  onResponseStart(controller: Dispatcher.DispatchController, status: number): void {
-    if (this.#settled || status < 200) return;
-    this.#head = headOf(status, controller.rawHeaders);
+  onHead({ status, fields }: AnswerHead): void {
+    if (this.#settled) return;
+    this.#head = headOf(status, fields);
     if (status >= 300) {
       this.#refusal = [];
       return;
@@ -183,22 +175,23 @@ class Exchange implements Dispatcher.DispatchHandler {
     }
   }
 
-  onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    if (this.#settled) return;
-    if (this.#refusal) {
-      this.#refusalBytes += chunk.length;
-      if (this.#refusalBytes <= ERROR_BODY_MAX_BYTES) this.#refusal.push(chunk);
-      else this.#fail(refusalOf(this.#head?.status ?? 0, ''));
-      return;
-    }
-    try {
-      if (this.#sink?.write(chunk)) this.#succeed('and the rest is not wanted');
-    } catch (error) {
-      this.#fail(error);
-    }
+  room(): Uint8Array | undefined {
+    return this.#settled ? undefined : this.#sink?.room;
   }
 
-  onResponseEnd(): void {
+  onLanded(count: number): void {
+    this.#take(() => this.#sink?.landed(count));
+  }
+
+  onData(bytes: Uint8Array): void {
+    if (!this.#refusal) return this.#take(() => this.#sink?.write(bytes));
+    if (this.#settled) return;
+    this.#refusalBytes += bytes.length;
+    if (this.#refusalBytes <= ERROR_BODY_MAX_BYTES) this.#refusal.push(Buffer.from(bytes));
+    else this.#fail(refusalOf(this.#head?.status ?? 0, ''));
+  }
+
+  onEnd(): void {
     if (this.#settled) return;
     if (this.#refusal) {
       this.#fail(refusalOf(this.#head?.status ?? 0, Buffer.concat(this.#refusal).toString()));
@@ -212,26 +205,36 @@ class Exchange implements Dispatcher.DispatchHandler {
     }
   }
 
-  onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
-    const isSilence = 'code' in error && error.code === 'UND_ERR_BODY_TIMEOUT';
+  onError(error: Error): void {
+    const isSilence = 'code' in error && error.code === 'ETIMEDOUT';
     if (this.#sink && !isSilence) this.#fail(this.#sink.broken('broke off'));
     else if (this.#refusal && !isSilence) this.#fail(refusalOf(this.#head?.status ?? 0, ''));
     else this.#fail(error);
   }
 
-  #succeed(rest?: 'and the rest is not wanted'): void {
+  /** Takes bytes of the body, and ends with them where no more are wanted. */
+  #take(bytes: () => boolean | undefined): void {
+    if (this.#settled) return;
+    try {
+      if (!bytes()) return;
+      this.#succeed();
+      this.#giveUp?.();
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  #succeed(): void {
     if (!this.#head) return this.#fail(new Error('an answer without a head'));
     this.#settle();
     this.#resolve({ head: this.#head, sink: this.#sink });
-    if (rest) this.#controller?.abort(new Error(rest));
   }
 
   #fail(error: unknown): void {
     if (this.#settled) return;
     this.#settle();
     this.#reject(error);
-    // Closes the connection, unless the answer is at its end.
-    this.#controller?.abort(new Error('given up'));
+    this.#giveUp?.();
   }
 
   #settle(): void {
@@ -243,13 +246,10 @@ class Exchange implements Dispatcher.DispatchHandler {
 const META = 'x-amz-meta-';
 
 /** The headers in question; of one that is repeated, the first. */
-function headOf(status: number, rawHeaders: Dispatcher.DispatchController['rawHeaders']): Head {
+function headOf(status: number, fields: AnswerHead['fields']): Head {
   const values = new Map<string, string>();
   const metadata: Record<string, string> = {};
-  const list = Array.isArray(rawHeaders) ? rawHeaders : [];
-  for (let index = 0; index + 1 < list.length; index += 2) {
-    const name = String(list[index]).toLowerCase();
-    const value = asSent(Buffer.from(list[index + 1] ?? ''));
+  for (const [name, value] of fields) {
     if (name.startsWith(META)) metadata[name.slice(META.length)] ??= value;
     else if (!values.has(name)) values.set(name, value);
   }
@@ -279,10 +279,6 @@ function infoOf(
 /** An ETag without the quotes that it is sent in. */
 export function unquoted(etag: string | undefined): string {
   return (etag ?? '').replace(/^"|"$/g, '');
-}
-
-function asSent(value: Buffer): string {
-  return isUtf8(value) ? value.toString('utf8') : value.toString('latin1');
 }
 
 const parser = new XMLParser({ ignoreAttributes: true, parseTagValue: false, processEntities: true });

@@ -1,0 +1,146 @@
+import type { Socket } from 'node:net';
+import { afterEach, expect, test } from 'vitest';
+import type { HttpExchange } from '../../../src/ecs/http/connection.ts';
+import { HttpPool, type HttpPoolOptions } from '../../../src/ecs/http/pool.ts';
+import { randomBytesOf } from '../../support/datasets.ts';
+import { type FakeServer, httpAnswer, startFakeServer } from '../../support/fake-server.ts';
+
+let server: FakeServer | undefined;
+let pool: HttpPool | undefined;
+
+afterEach(async () => {
+  pool?.destroy();
+  await server?.close();
+});
+
+const ok = (body: string, headers: Readonly<Record<string, string>> = {}): string =>
+  httpAnswer(200, { 'Content-Length': body.length, ...headers }, body);
+
+async function serve(
+  answer: (socket: Socket, count: number, head: string) => void,
+  options: Partial<HttpPoolOptions> = {},
+): Promise<HttpPool> {
+  server = await startFakeServer(answer);
+  pool = new HttpPool({
+    url: new URL(server.endpoint),
+    connectionsMax: 4,
+    keepMs: 60_000,
+    connectTimeoutMs: 5_000,
+    silenceTimeoutMs: 5_000,
+    ...options,
+  });
+  return pool;
+}
+
+/** Makes a request; its body lands in the target, as far as there is one, else it is collected. */
+function get(from: HttpPool, path = '/', target = Buffer.of()) {
+  let giveUp = (): void => {};
+  const answer = new Promise<{ readonly body: string; readonly landed: number }>((resolve, reject) => {
+    let landed = 0;
+    const chunks: Buffer[] = [];
+    const exchange: HttpExchange = {
+      onHead: () => {},
+      room: () => target.subarray(landed),
+      onLanded: (count) => {
+        landed += count;
+      },
+      onData: (bytes) => {
+        // The beginning may come with the head.
+        if (target.length > landed) landed += Buffer.from(bytes).copy(target, landed);
+        else chunks.push(Buffer.from(bytes));
+      },
+      onEnd: () => resolve({ body: Buffer.concat(chunks).toString(), landed }),
+      onError: reject,
+    };
+    giveUp = from.request({ method: 'GET', path, headers: {} }, exchange);
+  });
+  return { answer, giveUp };
+}
+
+test('requests one after the other share a connection', async () => {
+  const http = await serve((socket, count) => socket.write(ok(`${count}`)));
+  for (let count = 1; count <= 5; count += 1) expect((await get(http).answer).body).toBe(`${count}`);
+  expect(server?.connections).toBe(1);
+});
+
+test('no more connections than there may be, and nobody waits for ever', async () => {
+  const sockets: Socket[] = [];
+  let answers = false;
+  const http = await serve((socket) => (answers ? socket.write(ok('x')) : sockets.push(socket)), {
+    connectionsMax: 2,
+  });
+  const asked = ['a', 'b', 'c', 'd', 'e'].map((name) => get(http, `/${name}`));
+  while (sockets.length < 2) await new Promise((next) => setImmediate(next));
+  // One that waits is given up, one that runs too: its connection goes, and another takes its place.
+  asked[3]?.giveUp();
+  asked[0]?.giveUp();
+  answers = true;
+  for (const socket of sockets) socket.write(ok('x'));
+  await Promise.all([asked[1]?.answer, asked[2]?.answer, asked[4]?.answer]);
+  expect(server?.connections).toBe(3);
+  expect(server?.requests.map((head) => head[5])).toEqual(['a', 'b', 'c', 'e']);
+});
+
+test('a body lands where it belongs, and not a byte beside it', async () => {
+  const content = randomBytesOf(1, 1 << 20);
+  const http = await serve((socket) => {
+    socket.write(httpAnswer(200, { 'Content-Length': content.length }));
+    socket.write(content);
+  });
+  for (let round = 0; round < 3; round += 1) {
+    const backing = Buffer.alloc(content.length + 2, 0xee);
+    const target = backing.subarray(1, -1);
+    expect(await get(http, '/', target).answer).toEqual({ body: '', landed: content.length });
+    expect(target.equals(content)).toBe(true);
+    expect([backing[0], backing.at(-1)]).toEqual([0xee, 0xee]);
+  }
+  expect(server?.connections).toBe(1);
+});
+
+test('who gives up has his target for himself', async () => {
+  let sending: Socket | undefined;
+  const http = await serve((socket) => {
+    sending = socket;
+    socket.write(httpAnswer(200, { 'Content-Length': 1 << 20 }));
+    socket.write(Buffer.alloc(1_000, 'x'));
+  });
+  const target = Buffer.alloc(1 << 20);
+  const { answer, giveUp } = get(http, '/', target);
+  let isSettled = false;
+  void answer.finally(() => {
+    isSettled = true;
+  });
+  while (target[0] === 0) await new Promise((next) => setImmediate(next));
+  giveUp();
+  target.fill(0);
+  sending?.write(Buffer.alloc(100_000, 'y'));
+  await server?.idle();
+  expect(isSettled).toBe(false);
+  expect(target.every((byte) => byte === 0)).toBe(true);
+});
+
+test.each([
+  ['it says so', (socket: Socket) => socket.write(ok('x', { Connection: 'close' }))],
+  ['it will have closed it', (socket: Socket) => socket.write(ok('x', { 'Keep-Alive': 'timeout=1' }))],
+  ['it says more than was asked', (socket: Socket) => socket.write(`${ok('x')}y`)],
+])('a connection is not used again where %s', async (_, answer) => {
+  const http = await serve(answer);
+  for (let count = 1; count <= 3; count += 1) expect((await get(http).answer).body).toBe('x');
+  await server?.idle();
+  expect(server?.connections).toBe(3);
+});
+
+test('one that the server has closed meanwhile is not used again', async () => {
+  const http = await serve((socket) => socket.end(ok('x')));
+  await get(http).answer;
+  await server?.idle();
+  expect((await get(http).answer).body).toBe('x');
+});
+
+test('when it is over, requests under way and those that wait fail', async () => {
+  const http = await serve(() => {}, { connectionsMax: 1 });
+  const asked = [get(http), get(http)];
+  http.destroy();
+  for (const { answer } of asked) await expect(answer).rejects.toThrow('closed');
+  await expect(get(http).answer).rejects.toThrow('closed');
+});
