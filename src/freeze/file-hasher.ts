@@ -33,6 +33,7 @@ export interface FileHasher {
    * @throws as `md5`
    */
   md5OfParts(path: string, partBytes: number, signal: AbortSignal): Promise<PartedMd5>;
+  /** Ends the threads; whoever still waits is not answered. */
   close(): Promise<void>;
 }
 
@@ -55,8 +56,11 @@ export class ThreadedFileHasher implements FileHasher {
   }
 
   async close(): Promise<void> {
+    const threads = [...this.#threads];
     this.#queue.clear();
-    await Promise.all(Array.from(this.#threads, (thread) => thread.terminate()));
+    this.#threads.clear();
+    this.#idle.length = 0;
+    await Promise.all(threads.map((thread) => thread.terminate()));
   }
 
   async #hash(request: HashRequest, signal: AbortSignal): Promise<PartedMd5> {
