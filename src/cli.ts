@@ -7,12 +7,13 @@ import {
   parseInterval,
   parsePort,
   parseSeconds,
+  parseTries,
   parseUmask,
 } from './commands/options.ts';
 import { printError } from './commands/terminal.ts';
 import { RECEIVE_MODES } from './fuse/transport/kernel/receive/receiver.ts';
 import { TRANSPORT_NAMES } from './fuse/transport/transport.ts';
-import { DISK_CACHE_DEFAULT_BYTES, MiB } from './limits.ts';
+import { DISK_CACHE_DEFAULT_BYTES, MiB, STORE_TRIES_MAX } from './limits.ts';
 import { LOG_LEVELS } from './log.ts';
 import { VERSION } from './version.ts';
 
@@ -50,6 +51,12 @@ program
   .option('--gid <number>', 'group of all files (default: yours)', parseId)
   .option('--umask <octal>', 'permission bits that no file has', parseUmask, 0)
   .option('--refresh <seconds>', 'how old the list of datasets, READMEs, tags … may get', parseSeconds, 60)
+  .option(
+    '--tries <count>',
+    'how often a request is tried before what needs it fails',
+    parseTries,
+    STORE_TRIES_MAX,
+  )
   .option('--cache-memory <size>', 'memory for blocks that were read (default: 256M)', parseBytes, 256 * MiB)
   .option('--cache-dir <path>', 'where blocks are kept on disk (default: below ~/.cache)')
   .option(

@@ -58,6 +58,8 @@ export interface MountOptions {
   /** Absolute path of the directory of all staging areas. */
   readonly stagingDirectory: string;
   readonly refreshSeconds: number;
+  /** Of one request to a store, the first included. */
+  readonly tries: number;
   readonly cacheMemoryBytes: number;
   /** Where it is kept what is known of buckets; undefined: nowhere. */
   readonly metadataDirectory: string | undefined;
@@ -138,7 +140,7 @@ export async function startMount(config: Config, options: MountOptions, log: Log
   const warnings: string[] = [];
   const stores = await openStores(
     options.buckets,
-    { config, clock, log, limiter, counters },
+    { config, clock, log, limiter, counters, tries: options.tries },
     {
       problems,
       isKnown: async (bucket) => (await knownOf(bucket)?.registry()) !== undefined,

@@ -33,6 +33,7 @@ export interface MountCommandOptions {
   readonly gid?: number;
   readonly umask: number;
   readonly refresh: number;
+  readonly tries: number;
   readonly cacheMemory: number;
   readonly cacheDir?: string;
   readonly cacheSize: number | 'none';
@@ -110,6 +111,7 @@ async function runMount(
         readOnly: options.readOnly,
         stagingDirectory: resolve(options.stagingDir ?? join(stateDirectory(), 'staging')),
         refreshSeconds: options.refresh,
+        tries: options.tries,
         cacheMemoryBytes: options.cacheMemory,
         metadataDirectory: join(cacheDirectoryOf(config, options), 'metadata-1'),
         diskCache: diskCacheOf(config, options),

@@ -46,6 +46,14 @@ export function parseInterval(text: string): number {
   return seconds;
 }
 
+/** Tries of a request: 1 to 1000. */
+export function parseTries(text: string): number {
+  const tries = Number(text);
+  if (!/^\d+$/.test(text) || tries < 1 || tries > 1_000)
+    throw new InvalidArgumentError('Give a number from 1 to 1000.');
+  return tries;
+}
+
 /** The number of a user or group. */
 export function parseId(text: string): number {
   const id = Number(text);

@@ -19,6 +19,8 @@ export interface StoreEnvironment {
   readonly log: Logger;
   readonly limiter: RequestLimiter;
   readonly counters: StoreCounters;
+  /** Of one request, the first included; default: as {@link createRetryingObjectStore}. */
+  readonly tries?: number;
 }
 
 /** The store of a bucket as it is configured. */
@@ -46,7 +48,7 @@ const CHECK_TRIES = 3;
  * @throws UserError when the bucket is not, or wrongly, configured
  */
 export function openBucketStore(bucket: string, environment: StoreEnvironment): BucketStore {
-  const { clock, log, limiter, counters } = environment;
+  const { clock, log, limiter, counters, tries } = environment;
   const config = environment.config.bucketConfig(bucket);
   const credentials = new KeptCredentials({
     read: () => environment.config.readCredentials(bucket),
@@ -64,7 +66,7 @@ export function openBucketStore(bucket: string, environment: StoreEnvironment): 
   const quick = createRetryingObjectStore(once, { clock, onRetry, tries: CHECK_TRIES });
   return {
     config,
-    store: createRetryingObjectStore(once, { clock, onRetry }),
+    store: createRetryingObjectStore(once, { clock, onRetry, ...(tries !== undefined && { tries }) }),
     check: async (prefix) => check(quick, prefix, config.endpoint),
     close: () => s3.close(),
   };

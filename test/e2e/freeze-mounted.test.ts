@@ -285,6 +285,51 @@ describe.skipIf(mountObstacle !== undefined)('freeze in a mount', () => {
     expect((await readBack(made.store, await onlyDataset(made.store))).size).toBe(6);
   });
 
+  test('while the store is away staging goes on and a freeze gives up; once it is back, it goes on from there', async () => {
+    const { made, user, mount, sh, status, staged } = await mounting();
+    await mount('--tries', '4');
+    await sh(`cp -r '${await folderOf(FILES)}' staging/`);
+    const stored: string[] = [];
+    let isAway = false;
+    made.intercept = async ({ operation, key }) => {
+      // Away as soon as the first item is there.
+      if (isAway) return { kind: 'reset' };
+      if (operation !== 'PutObject' || !key.includes('/data/')) return undefined;
+      stored.push(key);
+      isAway = true;
+      return undefined;
+    };
+    const gaveUp = await user.run('freeze', staged('results'));
+    expect(gaveUp, gaveUp.stderr).toMatchObject({
+      exitCode: 1,
+      stderr: expect.stringMatching(/^dtool-ecs-mount: .*freeze-bucket.*\n.*goes on from there/m),
+    });
+    expect(isAway).toBe(true);
+    expect(await status()).toMatchObject({
+      staging: [{ name: 'results', state: 'failed', reason: expect.stringContaining(BUCKET) }],
+    });
+    // What is staged is as it was, and can be changed.
+    expect(await sh('cat staging/results/a && echo more > staging/results/new')).toMatchObject({
+      exitCode: 0,
+      stdout: 'aaa',
+    });
+    expect(await sh('mkdir staging/another && echo x > staging/another/y')).toMatchObject({ exitCode: 0 });
+    const sent: string[] = [];
+    made.intercept = async ({ operation, key }) => {
+      if (operation === 'PutObject' && key.includes('/data/')) sent.push(key);
+      return undefined;
+    };
+    const frozen = await user.run('freeze', staged('results'), '--json');
+    expect(frozen, frozen.stderr).toMatchObject({ exitCode: 0 });
+    expect(JSON.parse(frozen.stdout)).toMatchObject({ outcome: 'frozen', items: 4, resumed: true });
+    expect(sent).toHaveLength(3);
+    expect(sent).not.toContain(stored[0]);
+    expect((await readBack(made.store, await onlyDataset(made.store))).size).toBe(4);
+    expect((await sh('ls; ls staging; cat results/data/new')).stdout).toBe(
+      'results\nstaging\nanother\nmore\n',
+    );
+  });
+
   test('mv onto the root freezes, under a new name if it has one', async () => {
     const { made, mount, sh, status } = await mounting();
     await mount();
