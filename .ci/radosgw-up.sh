@@ -2,7 +2,7 @@
 # Starts Ceph on the loopback interface for tests: one monitor, one OSD with its objects in memory, and radosgw.
 # Usage: radosgw-up.sh DIR   Listens on 127.0.0.1:${RGW_PORT:-7480}. Users: admin, alice and bob with ADMINKEY:ADMINSECRET
 # and so on.
-# Debian packages: radosgw ceph-osd ceph-mon curl
+# ${OSD_BYTES:-4294967296} is what it holds. Debian packages: radosgw ceph-osd ceph-mon curl
 set -eu
 dir=${1:?usage: radosgw-up.sh DIR}
 port=${RGW_PORT:-7480}
@@ -44,11 +44,13 @@ paxos_min_wait = 0.02
 [osd]
 osd_data = $dir/osd
 osd_objectstore = memstore
-memstore_device_bytes = 4294967296
+memstore_device_bytes = ${OSD_BYTES:-4294967296}
 [client.rgw]
 rgw_data = $dir/rgw
 rgw_frontends = beast endpoint=127.0.0.1:$port tcp_nodelay=1
 rgw_dns_name = localhost
+rgw_gc_obj_min_wait = 1
+rgw_gc_processor_period = 2
 EOF
 
 keys() { ceph-authtool "$dir/keyring" "$@" >/dev/null; }

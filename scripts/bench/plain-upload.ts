@@ -7,7 +7,12 @@ import { PutObjectCommand, S3Client } from '@aws-sdk/client-s3';
  * access key in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.
  */
 const [file = '', endpoint = '', Bucket = '', Key = ''] = process.argv.slice(2);
-const client = new S3Client({ endpoint, region: 'us-east-1', forcePathStyle: true });
+const client = new S3Client({
+  endpoint,
+  region: 'us-east-1',
+  forcePathStyle: true,
+  requestChecksumCalculation: 'WHEN_REQUIRED',
+});
 await client.send(
   new PutObjectCommand({
     Bucket,

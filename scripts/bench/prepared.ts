@@ -1,70 +1,72 @@
-import { closeSync, mkdirSync, openSync, rmSync, writeFileSync, writeSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, writeFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
-import { ListObjectsV2Command } from '@aws-sdk/client-s3';
-import { BUCKET, type World } from './world.ts';
+import { datasetObjects } from '../../src/demo/dataset-objects.ts';
+import { datasetOf } from '../../test/support/datasets.ts';
+import type { BenchBucket } from './bench-bucket.ts';
+import type { World } from './world.ts';
 
 /** Where an item is: in our mount, and in the bucket. */
 export interface LargeItem {
+  readonly bucket: BenchBucket;
   readonly relpath: string;
   readonly key: string;
-  readonly size: number;
-  /** The same bytes on the local disk. */
+  readonly bytes: number;
+  /** The directory that was frozen, and the file in it. */
+  readonly folder: string;
   readonly local: string;
 }
 
-const LARGE_BYTES = Number(process.env['BENCH_LARGE_MIB'] ?? 1024) * 2 ** 20;
-const ITEMS = Number(process.env['BENCH_ITEMS'] ?? 100_000);
-const DATASETS = 200;
-
-/** A dataset with one item of 1 GiB (or BENCH_LARGE_MIB). */
-export async function largeItem(world: World): Promise<LargeItem> {
+/** A dataset with one large item. */
+export async function largeItem(world: World, bytes: number): Promise<LargeItem> {
   return world.once('large item', async () => {
-    const folder = join(world.directory, 'large');
-    mkdirSync(folder);
+    const folder = world.newDirectory();
     const local = join(folder, 'item.bin');
-    writeRandom(local, LARGE_BYTES);
-    await world.freeze(folder, 'large');
-    const client = world.client();
-    let token: string | undefined;
-    do {
-      const page = await client.send(new ListObjectsV2Command({ Bucket: BUCKET, ContinuationToken: token }));
-      const found = page.Contents?.find(({ Size }) => Size === LARGE_BYTES);
-      if (found?.Key !== undefined) {
-        client.destroy();
-        return { relpath: 'large/data/item.bin', key: found.Key, size: LARGE_BYTES, local };
-      }
-      token = page.NextContinuationToken;
-    } while (token !== undefined);
-    throw new Error('the item was not uploaded');
+    writeRandom(local, bytes);
+    const bucket = await world.bucket('large');
+    await world.cli(bucket, false, 'freeze', folder, '--bucket', bucket.name, '--name', 'large');
+    const key = await bucket.keyOfSize(bytes);
+    return { bucket, relpath: 'large/data/item.bin', key, bytes, folder, local };
   });
 }
 
-/** A dataset of 100,000 (or BENCH_ITEMS) small items in 100 directories. */
-export async function manyItems(world: World): Promise<{ readonly path: string; readonly local: string }> {
+/** A directory of so many small files in 100 directories. */
+export async function smallFiles(world: World, count: number): Promise<string> {
+  return world.once(`${count} small files`, async () => {
+    const top = world.newDirectory();
+    for (let number = 0; number < 100; number += 1) mkdirSync(join(top, `d${number}`));
+    for (const [relpath, content] of smallItems(count)) writeFileSync(join(top, relpath), content);
+    return top;
+  });
+}
+
+/** A bucket with a dataset called `many` of what {@link smallFiles} are. */
+export async function manyItems(world: World, count: number): Promise<BenchBucket> {
   return world.once('many items', async () => {
-    const local = join(world.directory, 'many');
-    for (let item = 0; item < ITEMS; item += 1) {
-      const folder = join(local, `d${item % 100}`);
-      if (item < 100) mkdirSync(folder, { recursive: true });
-      writeFileSync(join(folder, `item-${item}.txt`), `item ${item}\n`);
-    }
-    await world.freeze(local, 'many');
-    return { path: 'many/data', local };
+    const bucket = await world.bucket('many');
+    await bucket.put(datasetObjects({ ...datasetOf('many', {}), items: smallItems(count) }));
+    return bucket;
   });
 }
 
-/** 200 datasets of one item. */
-export async function manyDatasets(world: World): Promise<number> {
-  return world.once('many datasets', async () => {
-    for (let number = 0; number < DATASETS; number += 1) {
-      const folder = join(world.directory, 'small');
-      mkdirSync(folder, { recursive: true });
-      writeFileSync(join(folder, 'item.txt'), `dataset ${number}\n`);
-      await world.freeze(folder, `small-${number}`);
-    }
-    rmSync(join(world.directory, 'small'), { recursive: true });
-    return DATASETS;
+/** A bucket with so many datasets, called `dataset-0` and so on, of one item. */
+export async function manyDatasets(world: World, count: number): Promise<BenchBucket> {
+  return world.once(`${count} datasets`, async () => {
+    const bucket = await world.bucket(`datasets-${count}`);
+    await bucket.put(datasets(count));
+    return bucket;
   });
+}
+
+function* smallItems(count: number): Generator<readonly [string, Buffer], void, undefined> {
+  for (let item = 0; item < count; item += 1) {
+    yield [`d${item % 100}/item-${item}.txt`, Buffer.from(`item ${item}\n`)];
+  }
+}
+
+function* datasets(count: number): ReturnType<typeof datasetObjects> {
+  for (let number = 0; number < count; number += 1) {
+    yield* datasetObjects(datasetOf(`dataset-${number}`, { 'item.txt': `dataset ${number}\n` }));
+  }
 }
 
 function writeRandom(path: string, bytes: number): void {

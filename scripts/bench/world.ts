@@ -1,78 +1,47 @@
-import { type ChildProcess, execFile, spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { createInterface } from 'node:readline';
-import { promisify } from 'node:util';
-import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3';
+import { configurationOf } from '../../test/support/test-bucket.ts';
+import { BenchBucket } from './bench-bucket.ts';
 import type { Cleaner } from './cleaner.ts';
-import { type Mounted, type MountKind, mountWith } from './mounts.ts';
+import { type MountKind, type Mounted, type MountOptions, mountWith } from './mounts.ts';
+import { memoryOf, mostOf, type ProcessMemory } from './process-memory.ts';
+import { numbersOf, timed } from './programs.ts';
+import type { Figure } from './row.ts';
+import { CLI, type Server, startDelayProxy, startServer } from './server.ts';
 
-const run = promisify(execFile);
-const REPOSITORY = resolve(import.meta.dirname, '../../..');
-export const CLI = join(REPOSITORY, 'dist/cli.js');
-export const BUCKET = 'bench';
-const PROXY_DELAY_MS = 20;
+/** What the slow endpoint adds to every request. */
+export const DELAY_MS = 20;
 
-/** A server with a bucket, reached at once or through a proxy that adds 20 ms to every request. */
+/** A server with buckets, reached at once or through a proxy that adds {@link DELAY_MS} to every request. */
 export class World {
   readonly directory: string;
-  readonly server: string;
-  readonly endpoint: string;
-  readonly slowEndpoint: string;
-  readonly keys: { readonly id: string; readonly secret: string };
+  readonly server: Server;
+  readonly #slowEndpoint: string;
   readonly #cleaner: Cleaner;
   readonly #prepared = new Map<string, Promise<unknown>>();
+  #memory: ProcessMemory | undefined;
+  #frozen = 0;
 
-  private constructor(
-    cleaner: Cleaner,
-    directory: string,
-    server: { readonly name: string; readonly endpoint: string; readonly keys: World['keys'] },
-    slowEndpoint: string,
-  ) {
+  private constructor(cleaner: Cleaner, directory: string, server: Server, slowEndpoint: string) {
     this.#cleaner = cleaner;
     this.directory = directory;
-    this.server = server.name;
-    this.endpoint = server.endpoint;
-    this.keys = server.keys;
-    this.slowEndpoint = slowEndpoint;
+    this.server = server;
+    this.#slowEndpoint = slowEndpoint;
   }
 
-  static async start(cleaner: Cleaner): Promise<World> {
+  static async start(cleaner: Cleaner, wanted: Parameters<typeof startServer>[2]): Promise<World> {
     const directory = mkdtempSync(join(tmpdir(), 'dtool-ecs-mount-bench-'));
     cleaner.add(() => rmSync(directory, { recursive: true }));
-    const server = existsSync('/usr/bin/radosgw')
-      ? await radosgw(cleaner, directory)
-      : await embedded(cleaner);
-    const proxy = resolve(import.meta.dirname, 'delay-proxy.js');
-    const child = program(cleaner, process.execPath, [
-      proxy,
-      new URL(server.endpoint).host,
-      String(PROXY_DELAY_MS),
-    ]);
-    const port = await firstLine(child);
-    const world = new World(cleaner, directory, server, `http://127.0.0.1:${port}`);
-    const client = world.client();
-    await client.send(new CreateBucketCommand({ Bucket: BUCKET }));
-    client.destroy();
-    return world;
+    const server = await startServer(cleaner, directory, wanted);
+    return new World(cleaner, directory, server, await startDelayProxy(cleaner, server, DELAY_MS));
   }
 
-  /** The SDK's client of the server. */
-  client(): S3Client {
-    process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] ??= 'true';
-    return new S3Client({
-      endpoint: this.endpoint,
-      region: 'us-east-1',
-      forcePathStyle: true,
-      credentials: { accessKeyId: this.keys.id, secretAccessKey: this.keys.secret },
-      requestChecksumCalculation: 'WHEN_REQUIRED',
-      responseChecksumValidation: 'WHEN_REQUIRED',
-    });
+  endpoint(isSlow: boolean): string {
+    return isSlow ? this.#slowEndpoint : this.server.endpoint;
   }
 
-  /** Makes something once that several rows need. */
+  /** Makes something once that several measurements need. */
   async once<T>(name: string, make: () => Promise<T>): Promise<T> {
     const known = this.#prepared.get(name);
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- a name stands for one thing
@@ -82,32 +51,61 @@ export class World {
     return made;
   }
 
-  /** The environment of our programs. */
-  environment(endpoint = this.endpoint): NodeJS.ProcessEnv {
-    return {
-      ...process.env,
-      [`DTOOL_ECS_ENDPOINT_${BUCKET}`]: endpoint,
-      [`DTOOL_ECS_ACCESS_KEY_ID_${BUCKET}`]: this.keys.id,
-      [`DTOOL_ECS_SECRET_ACCESS_KEY_${BUCKET}`]: this.keys.secret,
-      AWS_ACCESS_KEY_ID: this.keys.id,
-      AWS_SECRET_ACCESS_KEY: this.keys.secret,
-      XDG_STATE_HOME: join(this.directory, 'state'),
-      DTOOL_CACHE_DIRECTORY: join(this.directory, 'cache'),
-    };
-  }
-
-  /** Makes a dataset of a directory. */
-  async freeze(folder: string, name: string): Promise<void> {
-    await run(process.execPath, [CLI, 'freeze', folder, '--bucket', BUCKET, '--name', name], {
-      env: this.environment(),
+  /** A bucket that is made when it is first asked for, and removed at the end from a store that is not ours. */
+  async bucket(name: string): Promise<BenchBucket> {
+    return this.once(`bucket ${name}`, async () => {
+      const bucket = await BenchBucket.create(this.server, `bench-${process.pid}-${name}`);
+      // A server of ours goes with all that it has.
+      if (this.server.isExternal) this.#cleaner.add(async () => bucket.remove());
+      return bucket;
     });
   }
 
-  /** A mount of the bucket; undefined where the program is not installed. Goes with {@link Mounted.close}. */
-  async mount(kind: MountKind, endpoint = this.endpoint): Promise<Mounted | undefined> {
-    const mounted = await mountWith(kind, this, endpoint);
-    if (mounted) this.#cleaner.add(() => mounted.close());
-    return mounted;
+  /** A directory that is removed at the end. */
+  newDirectory(): string {
+    return mkdtempSync(join(this.directory, 'd-'));
+  }
+
+  /** The environment of programs that work on a bucket. */
+  environment({ name }: BenchBucket, isSlow: boolean): NodeJS.ProcessEnv {
+    const { id, secret } = this.server.keys;
+    const keys = { accessKeyId: id, secretAccessKey: secret };
+    return {
+      ...process.env,
+      ...configurationOf(name, this.endpoint(isSlow), keys),
+      AWS_ACCESS_KEY_ID: id,
+      AWS_SECRET_ACCESS_KEY: secret,
+      AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED: 'true',
+      HOME: this.directory,
+      XDG_RUNTIME_DIR: this.directory,
+      XDG_STATE_HOME: join(this.directory, 'state'),
+      XDG_CACHE_HOME: join(this.directory, 'cache'),
+      DTOOL_CACHE_DIRECTORY: join(this.directory, 'cache'),
+      PYTHONWARNINGS: 'ignore',
+    };
+  }
+
+  /** A mount of a bucket; undefined where the program is not installed. Goes with {@link Mounted.close}. */
+  async mount(kind: MountKind, options: MountOptions): Promise<Mounted | undefined> {
+    const mounted = await mountWith(kind, this, options);
+    if (!mounted) return undefined;
+    const close = async (): Promise<void> => {
+      if (kind === 'ours') this.#remember(memoryOf(mounted.pid));
+      await mounted.close();
+    };
+    this.#cleaner.add(close);
+    return { ...mounted, close };
+  }
+
+  /** The most that our programs had since this was last asked, the mounts at their end too; undefined without any. */
+  takeMemory(): ProcessMemory | undefined {
+    const memory = this.#memory;
+    this.#memory = undefined;
+    return memory;
+  }
+
+  #remember(memory: ProcessMemory): void {
+    this.#memory = mostOf(memory, this.#memory);
   }
 
   /** Empties the kernel's caches, as root can. */
@@ -115,65 +113,56 @@ export class World {
     writeFileSync('/proc/sys/vm/drop_caches', '3');
   }
 
-  /** Runs a Python program that prints a number; `sys.argv` has the arguments. */
-  async python(script: string, ...args: readonly string[]): Promise<number> {
-    const { stdout } = await run('python3', ['-c', script, ...args]);
-    return Number(stdout);
+  /** Runs one of our commands to its end. @returns the seconds that it took */
+  async cli(bucket: BenchBucket, isSlow: boolean, ...args: readonly string[]): Promise<Figure> {
+    const { seconds, peakMiB } = await timed(
+      this.environment(bucket, isSlow),
+      process.execPath,
+      CLI,
+      ...args,
+    );
+    this.#remember({ nowMiB: 0, peakMiB });
+    return seconds;
   }
 
-  /** Runs a program of the bench that prints a number. */
-  async node(name: string, ...args: readonly string[]): Promise<number> {
-    const { stdout } = await run(process.execPath, [resolve(import.meta.dirname, name), ...args], {
-      env: this.environment(),
-    });
-    return Number(stdout);
+  /** Freezes a directory into a bucket, by a new name. @returns the seconds that it took */
+  async freeze(bucket: BenchBucket, isSlow: boolean, folder: string): Promise<Figure> {
+    this.#frozen += 1;
+    return this.cli(
+      bucket,
+      isSlow,
+      'freeze',
+      folder,
+      '--bucket',
+      bucket.name,
+      '--name',
+      `frozen-${this.#frozen}`,
+    );
   }
-}
 
-type Server = { readonly name: string; readonly endpoint: string; readonly keys: World['keys'] };
-
-async function radosgw(cleaner: Cleaner, directory: string): Promise<Server> {
-  const port = 7_900 + (process.pid % 90);
-  const place = join(directory, 'radosgw');
-  const env = { ...process.env, RGW_PORT: String(port), MON_PORT: String(port + 100) };
-  cleaner.add(async () => {
-    await run(join(REPOSITORY, '.ci/radosgw-down.sh'), [place]);
-  });
-  await run(join(REPOSITORY, '.ci/radosgw-up.sh'), [place], { env });
-  const keys = { id: 'ADMINKEY', secret: 'ADMINSECRET' };
-  return { name: 'radosgw', endpoint: `http://127.0.0.1:${port}`, keys };
-}
-
-async function embedded(cleaner: Cleaner): Promise<Server> {
-  const child = program(cleaner, process.execPath, [CLI, 'demo', '--server-only']);
-  const settings = new Map<string, string>();
-  if (!child.stdout) throw new Error('the server has no output');
-  for await (const line of createInterface(child.stdout)) {
-    const [, name = '', value = ''] = /^export (\S+)_lab=(.*)$/.exec(line) ?? [];
-    settings.set(name, value);
-    if (line.startsWith('dtool-ecs-mount')) break;
+  /** Runs any program to its end. @returns the seconds that it took */
+  async command(
+    bucket: BenchBucket,
+    isSlow: boolean,
+    ...command: readonly [string, ...string[]]
+  ): Promise<Figure> {
+    return (await timed(this.environment(bucket, isSlow), ...command)).seconds;
   }
-  const of = (name: string): string => settings.get(`DTOOL_ECS_${name}`) ?? '';
-  const keys = { id: of('ACCESS_KEY_ID'), secret: of('SECRET_ACCESS_KEY') };
-  return { name: 'the embedded server', endpoint: of('ENDPOINT'), keys };
-}
 
-function program(cleaner: Cleaner, command: string, args: readonly string[]): ChildProcess {
-  const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'inherit'] });
-  cleaner.add(async () => {
-    if (child.exitCode !== null || !child.kill('SIGTERM')) return;
-    await once(child, 'exit');
-  });
-  return child;
-}
+  /** Runs a Python program that prints figures; `sys.argv` has the arguments. */
+  async python(script: string, ...args: readonly (string | number)[]): Promise<Record<string, number>> {
+    return numbersOf(process.env, 'python3', '-c', script, ...args.map(String));
+  }
 
-async function firstLine(child: ChildProcess): Promise<string> {
-  if (!child.stdout) throw new Error('the program has no output');
-  for await (const line of createInterface(child.stdout)) return line;
-  throw new Error('the program said nothing');
-}
-
-/** The most memory that a process has had, in MiB (VmHWM of proc(5)). */
-export function peakMiB(pid: number): number {
-  return Number(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0) / 1024;
+  /** Runs a program of the bench that prints figures: `PROGRAM ENDPOINT BUCKET ARG…`. */
+  async node(
+    program: string,
+    bucket: BenchBucket,
+    isSlow: boolean,
+    ...args: readonly (string | number)[]
+  ): Promise<Record<string, number>> {
+    const path = resolve(import.meta.dirname, program);
+    const all = [path, this.endpoint(isSlow), bucket.name, ...args.map(String)];
+    return numbersOf(this.environment(bucket, isSlow), process.execPath, ...all);
+  }
 }

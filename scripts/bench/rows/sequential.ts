@@ -1,0 +1,101 @@
+import { join } from 'node:path';
+import type { MountKind } from '../mounts.ts';
+import { largeItem } from '../prepared.ts';
+import type { Figures, RowOf } from '../row.ts';
+import { all, atMost, partOf, timesAsGood } from '../target.ts';
+import { DELAY_MS, type World } from '../world.ts';
+
+/** Reads a file from begin to end: how long the first bytes take once it is open, and how fast all of it comes. */
+const READ = `
+import json, os, sys, time
+start = time.perf_counter()
+with open(sys.argv[1], 'rb', buffering=0) as f:
+    opened = time.perf_counter()
+    size = len(f.read(4096))
+    first = time.perf_counter() - opened
+    buffer = bytearray(1 << 20)
+    while n := f.readinto(buffer): size += n
+assert size == int(sys.argv[2])
+print(json.dumps({'first': 1e3 * first, 'rate': size / 1e6 / (time.perf_counter() - start)}))
+`;
+
+export const sequential: RowOf = ({ largeBytes }) => {
+  const title = `${largeBytes / 2 ** 20} MiB, sequential`;
+  return {
+    name: 'sequential',
+    lines: {
+      cold: {
+        title: `${title}, cold`,
+        unit: 'MB/s',
+        better: 'more',
+        limit: 'plain HTTP client',
+        target: all(
+          timesAsGood('cold', 'more', 0.8, ['limit'], '0.8 of the plain client'),
+          timesAsGood('cold', 'more', 1, ['s3fs', 'rclone'], 'ahead of s3fs and rclone'),
+        ),
+      },
+      first: { title: 'first byte, cold', unit: 'ms', better: 'less' },
+      warm: {
+        title: `${title}, read again`,
+        unit: 'MB/s',
+        better: 'more',
+        limit: 'ext4',
+        target: timesAsGood('warm', 'more', 0.9, ['limit'], '0.9 of ext4'),
+      },
+      slow: {
+        title: `${title}, cold, ${DELAY_MS} ms`,
+        unit: 'MB/s',
+        better: 'more',
+        limit: 'plain HTTP client',
+        target: partOf('slow', 'least', 0.8, 'cold', '0.8 of ours without the delay'),
+      },
+      firstSlow: {
+        title: `first byte, cold, ${DELAY_MS} ms`,
+        unit: 'ms',
+        better: 'less',
+        target: atMost('firstSlow', 1.5 * DELAY_MS, '1.5 round trips'),
+      },
+    },
+    async measure(world, subject) {
+      if (subject === 'dtool') return undefined;
+      return subject === 'limit' ? limit(world, largeBytes) : mounted(world, subject, largeBytes);
+    },
+  };
+};
+
+async function limit(world: World, size: number): Promise<Figures> {
+  const { bucket, key, bytes, local } = await largeItem(world, size);
+  const { rate: cold = 0 } = await world.node('plain-get.js', bucket, false, key, bytes);
+  const { rate: slow = 0 } = await world.node('plain-get.js', bucket, true, key, bytes);
+  await world.python(READ, local, bytes);
+  const { rate: warm = 0 } = await world.python(READ, local, bytes);
+  return { cold, slow, warm };
+}
+
+async function mounted(world: World, subject: MountKind, size: number): Promise<Figures | undefined> {
+  const { bucket, relpath, key, bytes } = await largeItem(world, size);
+  const read = async (isSlow: boolean, times: number): Promise<readonly Record<string, number>[]> => {
+    const mount = await world.mount(subject, { bucket, isSlow });
+    if (!mount) return [];
+    try {
+      world.dropCaches();
+      const path = join(mount.path, subject === 'ours' ? relpath : key);
+      const figures: Record<string, number>[] = [];
+      while (figures.length < times) figures.push(await world.python(READ, path, bytes));
+      return figures;
+    } finally {
+      await mount.close();
+    }
+  };
+  const [cold, warm] = await read(false, 2);
+  const [slow] = await read(true, 1);
+  if (!cold || !warm || !slow) return undefined;
+  const { rate = 0, first = 0 } = cold;
+  return {
+    cold: rate,
+    first,
+    warm: warm['rate'] ?? 0,
+    slow: slow['rate'] ?? 0,
+    firstSlow: slow['first'] ?? 0,
+  };
+}
