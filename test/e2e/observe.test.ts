@@ -51,9 +51,7 @@ async function settled(mounted: Mounted): Promise<MountStatus> {
     status = await mounted.status();
     return { counted: countedIn(status), asked: askedOf(bucket) };
   };
-  await expect
-    .poll(look, { timeout: 10_000 })
-    .toSatisfy(({ counted, asked }) => isDeepStrictEqual(counted, asked));
+  await expect.poll(look).toSatisfy(({ counted, asked }) => isDeepStrictEqual(counted, asked));
   return status;
 }
 
@@ -135,11 +133,11 @@ describe.skipIf(mountObstacle !== undefined)('stats', () => {
         .split('\n')
         .slice(0, -1)
         .map((line) => JSON.parse(line) as MountRates);
-    await expect.poll(() => lines().length, { timeout: 10_000 }).toBeGreaterThan(0);
+    await expect.poll(() => lines().length).toBeGreaterThan(0);
     await mounted.sh('cat watched/data/item.bin | wc -c');
     const bytes = (): number =>
       lines().reduce((sum, { fetched, seconds }) => sum + fetched.bytesPerSecond * seconds, 0);
-    await expect.poll(() => Math.round(bytes()), { timeout: 10_000 }).toBe(SIZE);
+    await expect.poll(() => Math.round(bytes())).toBe(SIZE);
     const busy = lines().filter(({ storeRequests }) => storeRequests.length > 0);
     expect(busy.flatMap(({ storeRequests }) => storeRequests.map((each) => each.bucket))).toContain(
       bucket.bucket,
@@ -161,7 +159,7 @@ describe.skipIf(mountObstacle !== undefined)('stats', () => {
     );
 
     const { ended, out, err } = watchWith(mounted);
-    await expect.poll(() => out.text, { timeout: 10_000 }).toContain('\n');
+    await expect.poll(() => out.text).toContain('\n');
     process.kill(mounted.pid, 'SIGKILL');
     expect(await ended).toEqual([0, null]);
     expect(err.text).toBe(`The mount at ${mounted.path} has ended.\n`);
@@ -186,7 +184,7 @@ describe.skipIf(mountObstacle !== undefined)('stats', () => {
     const ended = once(child, 'exit');
     const out = heardOn(child.stdout);
     const frames = (): string[] => out.text.split('\u001b[J');
-    await expect.poll(() => frames().length, { timeout: 10_000 }).toBeGreaterThan(3);
+    await expect.poll(() => frames().length).toBeGreaterThan(3);
     // What Ctrl-C types.
     child.stdin.write('\u0003');
     expect(await ended).toEqual([0, null]);
