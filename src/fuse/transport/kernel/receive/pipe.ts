@@ -36,7 +36,9 @@ export function receiveByPipe(options: ReceiverOptions): Receiver | undefined {
   return {
     mode: 'pipe',
     ended,
-    stop() {
+    async stop() {
+      // Requests have to be answered until then, and a socket that is destroyed must get none: Node fails on it.
+      await options.device.endNotifications();
       socket.destroy();
       return ended;
     },
