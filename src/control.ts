@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { chmod, lstat, mkdir, readdir, unlink } from 'node:fs/promises';
+import { chmod, lstat, mkdir, readdir, readFile, unlink, writeFile } from 'node:fs/promises';
 import { type Socket, connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -10,7 +10,8 @@ import { CONTROL_MESSAGE_MAX_BYTES, CONTROL_PROGRESS_INTERVAL_MS, CONTROL_TIMEOU
 /**
  * How commands talk to running mounts: one private Unix socket per mount. A connection is one line of JSON that asks,
  * any number that tell how far the work is, and one that answers. The socket's name is made from the mountpoint, so a
- * mount is found without asking around.
+ * mount is found without asking around. Beside it a file has the number of the process: one that was killed may keep its
+ * socket as long as the kernel keeps what is left of it.
  */
 
 /**
@@ -55,6 +56,15 @@ async function socketPath(mountpoint: string): Promise<string> {
   return join(await controlDirectory(), `${name}.sock`);
 }
 
+const processFile = (socket: string): string => `${socket.slice(0, -'.sock'.length)}.pid`;
+
+/** The process that serves a mount of this user, or did before it was killed; undefined where none is known. */
+export async function servingProcess(mountpoint: string): Promise<number | undefined> {
+  const path = processFile(await socketPath(mountpoint));
+  const pid = Number(await readFile(path, 'utf8').catch(() => ''));
+  return pid > 0 ? pid : undefined;
+}
+
 /**
  * Listens for the commands of one mount until it is closed.
  *
@@ -78,9 +88,11 @@ export async function serveControl(mountpoint: string, handlers: ControlHandlers
   // From here on it can only be that a connection was not accepted, which whoever tried finds out.
   server.on('error', () => {});
   await chmod(path, 0o600);
+  await writeFile(processFile(path), `${process.pid}\n`, { mode: 0o600 });
   return {
     close: async () => {
       server.close();
+      await unlink(processFile(path)).catch(() => {});
       for (const socket of serving.keys()) if (socket.bytesRead === 0) socket.destroy();
       await Promise.all(serving.values());
     },
@@ -257,7 +269,8 @@ async function isAnswered(socket: Socket, path: string): Promise<boolean> {
     return true;
   } catch (error) {
     const code = error instanceof Error && 'code' in error ? error.code : undefined;
-    if (code === 'ECONNREFUSED') await unlink(path).catch(() => {});
+    if (code === 'ECONNREFUSED')
+      for (const left of [path, processFile(path)]) await unlink(left).catch(() => {});
     if (code === 'ECONNREFUSED' || code === 'ENOENT') return false;
     throw error;
   }

@@ -218,7 +218,7 @@ export const STATS_INTERVAL_MAX_SECONDS = 86_400;
 /** Connections at once for metrics, and the time that a request there may take to arrive. */
 export const METRICS_CONNECTIONS_MAX = 16;
 export const METRICS_REQUEST_TIMEOUT_MS = 30_000;
-/** How long `doctor` waits for a mount to answer. */
+/** A mount that answers nothing for so long hangs: for `doctor`, and for who takes a mount away whose process was killed. */
 export const MOUNT_ANSWER_WAIT_MS = 5_000;
 /** A log file that is larger than this when a mount starts makes room for a new one. */
 export const LOG_FILE_MAX_BYTES = 16 * MiB;

@@ -22,6 +22,7 @@ import { StagedBuckets, type StagedStatus, type UnfinishedFreeze } from './freez
 import { StagedFreezes } from './freeze/staged-freezes.ts';
 import { Area } from './fuse/staging/area.ts';
 import type { RequestCounts } from './fuse/request-counters.ts';
+import { clearKilledMount } from './fuse/mountpoint.ts';
 import { type Session, startSession } from './fuse/session.ts';
 import type { Transport } from './fuse/transport/transport.ts';
 import { type Ownership, timestampOfMilliseconds } from './fuse/tree/attributes.ts';
@@ -130,6 +131,8 @@ export async function startMount(config: Config, options: MountOptions, log: Log
   const limiter = new RequestLimiter();
   const counters = new StoreCounters();
   const problems = new Problems(log);
+  // It may still have the staging area.
+  await clearKilledMount(options.mountpoint);
   const { metadataDirectory, diskCache: choice, cacheMemoryBytes: memoryBytes } = options;
   const disk = choice && (await openDiskStore({ choice, memoryBytes, clock, log }));
   const metadata = metadataDirectory

@@ -1,10 +1,15 @@
 import { constants } from 'node:fs';
 import { access, readdir, realpath, statfs } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { UserError } from '../errors.ts';
+import { servingProcess } from '../control.ts';
+import { MOUNT_ANSWER_WAIT_MS } from '../limits.ts';
+import { isProcessAlive } from '../process-alive.ts';
 import { FS_TYPE, findMount } from './mount-table.ts';
-import { unmount } from './unmount.ts';
+import { abortConnection, unmount } from './unmount.ts';
 
+const POLL_MS = 10;
 const OPEN_DEVICE = /^\/dev\/fd\/\d{1,9}$/;
 
 /** Whether a mountpoint stands for a FUSE device that the caller has opened and mounted already. */
@@ -18,7 +23,8 @@ export function isOpenDevice(mountpoint: string): boolean {
  */
 export async function canonicalMountpoint(path: string): Promise<string> {
   const absolute = resolve(path);
-  if (isOpenDevice(absolute)) return absolute;
+  // Nobody may answer for a mount.
+  if (isOpenDevice(absolute) || (await findMount(absolute))) return absolute;
   try {
     return await realpath(absolute);
   } catch {
@@ -35,7 +41,7 @@ export async function canonicalMountpoint(path: string): Promise<string> {
  * @throws UserError that says what is in the way
  */
 export async function prepareMountpoint(mountpoint: string, allowNonEmpty: boolean): Promise<void> {
-  await clearDeadMount(mountpoint);
+  if (!(await clearKilledMount(mountpoint))) await clearDeadMount(mountpoint);
   let entries: readonly string[];
   try {
     entries = await readdir(mountpoint);
@@ -69,16 +75,45 @@ async function clearDeadMount(mountpoint: string): Promise<void> {
   await unmount(mountpoint);
 }
 
+/**
+ * Takes away the mount at a place if its process was killed, as far as this user knows, and nothing else serves it. Where
+ * a thread of that hangs in the kernel, which keeps the mount from failing and the process from ending, whoever waits for
+ * the mount is freed first.
+ *
+ * @param mountpoint canonical
+ * @returns whether there was such a mount
+ * @throws UserError when the system refuses
+ */
+export async function clearKilledMount(mountpoint: string): Promise<boolean> {
+  const found = await findMount(mountpoint);
+  const pid = await servingProcess(mountpoint);
+  if (found?.type !== FS_TYPE || pid === undefined || (await isProcessAlive(pid))) return false;
+  if (!(await isDead(mountpoint))) return false;
+  await abortConnection(mountpoint, found.device);
+  await unmount(mountpoint);
+  for (let waitedMs = 0; (await hasThreads(pid)) && waitedMs < MOUNT_ANSWER_WAIT_MS; waitedMs += POLL_MS)
+    await sleep(POLL_MS);
+  return true;
+}
+
+/** Whether a process that has ended holds on to what it had open, because not all of its threads could end. */
+async function hasThreads(pid: number): Promise<boolean> {
+  return (await readdir(`/proc/${pid}/task`).catch(() => [])).length > 1;
+}
+
 /** Whether the process of a mount is gone. Waits as long as a mount that lives does not answer. */
 export async function isDead(mountpoint: string): Promise<boolean> {
-  try {
-    // Not stat: the kernel answers that from its cache, of the dead as well.
-    await statfs(mountpoint);
-    return false;
-  } catch (error) {
+  // Not stat: the kernel answers that from its cache, of the dead as well.
+  const answer = statfs(mountpoint).then(
+    () => false,
     // Which of the two depends on whether the kernel was just waiting for an answer when the process ended.
-    return ['ENOTCONN', 'ECONNABORTED'].includes(systemCodeOf(error));
-  }
+    (error: unknown) => ['ENOTCONN', 'ECONNABORTED'].includes(systemCodeOf(error)),
+  );
+  // Somebody else's mount may be at its place by now, and that answers.
+  const pid = await servingProcess(mountpoint);
+  if (pid !== undefined && !(await isProcessAlive(pid)))
+    return Promise.race([answer, sleep(MOUNT_ANSWER_WAIT_MS, true)]);
+  return answer;
 }
 
 function mountpointError(mountpoint: string, cause: unknown): UserError {

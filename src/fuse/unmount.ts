@@ -1,3 +1,4 @@
+import { writeFile } from 'node:fs/promises';
 import { UserError, messageOf } from '../errors.ts';
 import { runCommand, type CommandResult } from './command.ts';
 import { findMount } from './mount-table.ts';
@@ -19,6 +20,22 @@ export async function unmount(mountpoint: string): Promise<void> {
   }
   if (!(await findMount(mountpoint))) return;
   throw new UserError(`${mountpoint} could not be unmounted: ${message}`);
+}
+
+/**
+ * Lets everybody who waits for a mount, or will, have an error (ECONNABORTED), if the system lets us: by the connection's
+ * file, which belongs to who mounted (the kernel's Documentation/filesystems/fuse, "Aborting a filesystem connection"), or
+ * as root by umount(2) with MNT_FORCE, which does that first and then finds the mount busy.
+ *
+ * @param device of the mount, as `major:minor`
+ */
+export async function abortConnection(mountpoint: string, device: string): Promise<void> {
+  const [, minor = ''] = device.split(':');
+  try {
+    await writeFile(`/sys/fs/fuse/connections/${minor}/abort`, '1', { flag: 'r+' });
+  } catch {
+    if (process.getuid?.() === 0) await runCommand('umount', ['-i', '-c', '-f', '--', mountpoint]);
+  }
 }
 
 /**

@@ -8,10 +8,23 @@ import { type S3Server, startS3Server } from '../../src/demo/s3/server.ts';
 import { TRANSPORT_NAMES } from '../../src/fuse/transport/transport.ts';
 import { isProcessAlive } from '../../src/process-alive.ts';
 import { datasetOf, uuidOf } from '../support/datasets.ts';
-import { CLI, type Mounted, User, mount, mountObstacle } from '../support/mounted.ts';
+import { CLI, hasProgram, type Mounted, User, mount, mountObstacle } from '../support/mounted.ts';
 import { type TestBucket, configurationOf, createTestBucket } from '../support/test-bucket.ts';
 
+/** Keeps the device of a mount open, as a thread does that the kernel does not let go of when its process is killed. */
+const HOLDER = `
+import ctypes, os, sys
+pid = int(sys.argv[1])
+fds = '/proc/%d/fd/' % pid
+device = next(int(fd) for fd in os.listdir(fds) if os.readlink(fds + fd) == '/dev/fuse')
+PIDFD_GETFD = 438
+if ctypes.CDLL(None).syscall(PIDFD_GETFD, os.pidfd_open(pid), device, 0) < 0: sys.exit(1)
+print('holding', flush=True)
+sys.stdin.read()
+`;
+
 const isRoot = process.getuid?.() === 0;
+const hasPython = await hasProgram('python3');
 
 describe.skipIf(mountObstacle !== undefined)('the life of a mount', () => {
   let bucket: TestBucket;
@@ -77,6 +90,26 @@ describe.skipIf(mountObstacle !== undefined)('the life of a mount', () => {
     expect(await mounted.user.run('umount', mounted.path)).toMatchObject({ exitCode: 0 });
     expect(await isMounted(mounted.path)).toBe(false);
   });
+
+  test.skipIf(!hasPython).each(['umount', 'mount'] as const)(
+    'killed, while the kernel keeps its device open: %s frees who waits and clears it',
+    async (command) => {
+      mounted = await mount(bucket.env, [bucket.bucket]);
+      const { user, path, pid } = mounted;
+      const holder = user.startProgram('python3', '-c', HOLDER, String(pid));
+      await once(holder.stdout, 'data');
+      process.kill(pid, 'SIGKILL');
+      await expect.poll(async () => isProcessAlive(pid), { timeout: 10_000 }).toBe(false);
+      const waiting = user.exec('df', path);
+      const args = command === 'mount' ? ['mount', bucket.bucket, path] : ['umount', path];
+      expect(await user.run(...args)).toMatchObject({ exitCode: 0, stderr: '' });
+      expect((await waiting).exitCode).not.toBe(0);
+      if (command === 'mount') expect(await mounted.sh('cat dataset/data/file.txt')).toBe('content');
+      else expect(await isMounted(path)).toBe(false);
+      holder.stdin.end();
+      await once(holder, 'close');
+    },
+  );
 
   test.each(TRANSPORT_NAMES)(
     'with --auto-unmount no mount is left when it is killed (%s)',
