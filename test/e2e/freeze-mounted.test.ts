@@ -1,5 +1,6 @@
 import { type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import { watch } from 'node:fs';
 import { mkdtemp, readdir, readFile, readlink, rmdir } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -59,6 +60,17 @@ async function mounting(): Promise<Mounting> {
     sh: async (command) => user.exec('bash', '-c', `cd '${path}' && ${command}`),
     staged: (name) => join(path, 'staging', name),
   };
+}
+
+/** Resolves when inotify(7) tells a program that watches a directory that it is gone. */
+function removalOf(directory: string): Promise<void> {
+  const watcher = watch(directory);
+  onTestFinished(() => watcher.close());
+  return new Promise((resolve) => {
+    watcher.on('change', (event) => {
+      if (event === 'rename') resolve();
+    });
+  });
 }
 
 /** Holds the first item that arrives, until it is let go. */
@@ -125,12 +137,14 @@ describe.skipIf(mountObstacle !== undefined)('freeze in a mount', () => {
       exitCode: 0,
       stdout: expect.stringMatching(/^results: 3 items, .* would be/),
     });
+    const removal = removalOf(staged('results'));
     const frozen = await user.run('freeze', staged('results'));
     expect(frozen, frozen.stderr).toMatchObject({
       exitCode: 0,
       stdout: expect.stringMatching(/^results: 3 items, 2\.0 MiB, frozen as ecs:\/\/freeze-bucket\//),
       stderr: expect.stringMatching(/^Uploading: 100%, 2\.0 MiB of 2\.0 MiB, 3 of 3 items$/m),
     });
+    await removal;
     expect((await sh('ls; ls staging')).stdout).toBe('results\nstaging\n');
     expect((await sh('cat results/data/a results/data/b/c')).stdout).toBe('aaaccc');
     const itemGets: string[] = [];

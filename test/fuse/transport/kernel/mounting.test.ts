@@ -4,12 +4,12 @@ import { closeSync, constants, openSync } from 'node:fs';
 import { open, readdir, readFile, stat, symlink, unlink, writeFile } from 'node:fs/promises';
 import { afterAll, afterEach, describe, expect, test } from 'vitest';
 import { HELLO } from '../../../support/fixture-tree.ts';
+import { scaled } from '../../../support/full.ts';
 import { isMounted, mountObstacle, run, TestMounts } from '../../../support/test-mounts.ts';
 
 const obstacle = mountObstacle();
 const mounts = new TestMounts();
-/** 1,000 in the long run: `MOUNT_CYCLES=1000 npx vitest run test/fuse/transport/kernel/mounting.test.ts`. */
-const cycles = Number(process.env['MOUNT_CYCLES'] ?? 100);
+const cycles = scaled({ usual: 20, full: 1_000 });
 
 afterAll(() => mounts.removeProgram());
 
