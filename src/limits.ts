@@ -98,6 +98,10 @@ export const REGISTRATION_KEY_BODY_MAX_BYTES = 1 * KiB;
 export const MANIFEST_MAX_BYTES = 512 * MiB;
 /** Strings and numbers in a manifest: relpaths, which are longer than a path can be, and all that surrounds them. */
 export const MANIFEST_TEXT_MAX_BYTES = 64 * KiB;
+/** Items of one dataset, those that are broken or there twice included: as many as the shortest manifest of its size has. */
+export const MANIFEST_ITEMS_MAX = 5_000_000;
+/** Directories that the items of one dataset make: a relpath of 4 KiB makes 2,000, which take 14 bytes each. */
+export const MANIFEST_DIRECTORIES_MAX = 4_000_000;
 /** A manifest in memory is looked at in pieces of this size. */
 export const MANIFEST_CHUNK_BYTES = 4 * MiB;
 /** Up to this size a manifest comes with one request; a larger one in parts, two of them in memory. */
@@ -115,7 +119,7 @@ export const RECHECKS_MAX = 256;
 export const METADATA_CACHE_MAX_BYTES = 1 * GiB;
 /** Datasets of a bucket, or items of a proto dataset, that are being read at once. */
 export const LISTING_READS_MAX = 256;
-/** README, tags, annotations and overlays of one dataset; more are not listed. */
+/** Objects at the top of a dataset, and tags, annotations and overlays of each kind; more are not listed. */
 export const DATASET_METADATA_OBJECTS_MAX = 100_000;
 
 /** The most that S3 takes with one PUT (Amazon S3 user guide, "Uploading objects"). */
@@ -222,6 +226,8 @@ export const METRICS_REQUEST_TIMEOUT_MS = 30_000;
 export const MOUNT_ANSWER_WAIT_MS = 5_000;
 /** A log file that is larger than this when a mount starts makes room for a new one. */
 export const LOG_FILE_MAX_BYTES = 16 * MiB;
+/** Problems of one kind in one dataset, or with registrations, that are told one by one; the others are counted. */
+export const PROBLEMS_TOLD_MAX = 100;
 /** Problems that a mount remembers for `status`; the log has them all. */
 export const PROBLEMS_MAX = 1_000;
 
@@ -229,6 +235,7 @@ assert(RANGED_GET_MAX_BYTES % BLOCK_BYTES === 0);
 assert(READ_AHEAD_MIN_BYTES >= BLOCK_BYTES && READ_AHEAD_MAX_BYTES >= READ_AHEAD_MIN_BYTES);
 assert(STORE_REQUESTS_RESERVED < STORE_REQUESTS_MAX);
 assert(OBJECT_MAX_BYTES <= UPLOAD_PARTS_MAX * SINGLE_PUT_MAX_BYTES);
+assert(PROBLEMS_TOLD_MAX < PROBLEMS_MAX);
 assert(RETRY_DELAY_MIN_MS < RETRY_DELAY_MAX_MS);
 assert(DISK_WRITE_GRANT_PART * DISK_WRITERS_MAX <= 1 - DISK_TRIM_ABOVE_PART);
 assert(DISK_TRIM_TO_PART < DISK_TRIM_ABOVE_PART);

@@ -291,6 +291,73 @@ describe('a bucket that somebody hostile writes into', () => {
     await expectGood(root);
   });
 
+  test('depth, wherever JSON may have it, is nothing but a problem of its dataset', async () => {
+    const levels = 250_000;
+    const arrays = `${'['.repeat(levels)}${']'.repeat(levels)}`;
+    const objects = `${'{"a":'.repeat(levels / 2)}0${'}'.repeat(levels / 2)}`;
+    const { store, root, problems } = treeOf();
+    seedDataset(store, GOOD);
+    const broken: string[] = [];
+    for (const deep of [arrays, objects]) {
+      const adminWith = (field: string): string => `{"name":"n","type":"dataset","${field}":${deep}}`;
+      const manifestWith = (field: string): string =>
+        `{"items":{"${'0'.repeat(40)}":{"hash":"","relpath":"r","size_in_bytes":1,"utc_timestamp":0,"${field}":${deep}}}}`;
+      const bodies = {
+        dtool: [
+          deep,
+          ...['name', 'type', 'created_at', 'frozen_at', 'uuid', 'creator_username'].map(adminWith),
+        ],
+        'manifest.json': [
+          deep,
+          `{"items":${deep}}`,
+          `{"items":{},"hash_function":${deep}}`,
+          ...['hash', 'relpath', 'size_in_bytes', 'utc_timestamp'].map(manifestWith),
+        ],
+      };
+      for (const [name, texts] of Object.entries(bodies))
+        for (const text of texts) {
+          const spec = datasetOf(`deep-${broken.length}`, {});
+          seedDataset(store, spec);
+          const key = `${spec.uuid}/${name}`;
+          store.seed(key, text);
+          broken.push(key);
+        }
+    }
+    await walk(root);
+    await expectGood(root);
+    const told = new Set(problems.all.map(({ key }) => key));
+    expect(broken.filter((key) => key.endsWith('manifest.json') && !told.has(key))).toEqual([]);
+  });
+
+  test('numbers that are out of range are nothing but a problem of their dataset; the largest are shown', async () => {
+    const { store, root, problems } = treeOf();
+    seedDataset(store, GOOD);
+    const bad: string[] = [];
+    const seed = (name: string, size: string, time: string): string => {
+      const spec = datasetOf(name, {});
+      seedDataset(store, spec);
+      const item = `{"hash":"","relpath":"f","size_in_bytes":${size},"utc_timestamp":${time}}`;
+      store.seed(`${spec.uuid}/manifest.json`, `{"items":{"${identifierOf('f')}":${item}}}`);
+      return `${spec.uuid}/manifest.json`;
+    };
+    for (const size of ['-1', '0.5', '9007199254740992', '1e300', '1e999', '"1"', 'null', 'true'])
+      bad.push(seed(`size ${size}`, size, '0'));
+    for (const time of ['8640000000001', '-8640000000001', '1e300', '-1e999', '"0"', 'null'])
+      bad.push(seed(`time ${time}`, '0', time));
+    seed('largest', '9007199254740991', '8640000000000');
+    seed('smallest', '0', '-8640000000000');
+    await walk(root);
+    await expectGood(root);
+    const told = new Set(problems.all.map(({ key }) => key));
+    expect(bad.filter((key) => !told.has(key))).toEqual([]);
+    const attributes = async (path: string): Promise<ReturnType<Node['attributes']>> =>
+      (await nodeAt(root, path)).attributes();
+    // Times that no tool can show are 0.
+    const mtime = { seconds: 0 };
+    expect(await attributes('largest/data/f')).toMatchObject({ size: Number.MAX_SAFE_INTEGER, mtime });
+    expect(await attributes('smallest/data/f')).toMatchObject({ size: 0, mtime });
+  });
+
   test('metadata that is larger than it should be is not read', async () => {
     const { store, root, problems } = treeOf();
     seedDataset(store, GOOD);

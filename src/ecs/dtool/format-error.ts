@@ -1,4 +1,5 @@
 import { FsError } from '../../errors.ts';
+import { PROBLEMS_TOLD_MAX } from '../../limits.ts';
 import { StoreError, type StoreErrorReason } from '../object-store.ts';
 
 /** Where something was read from. */
@@ -29,6 +30,30 @@ export interface Problem {
   readonly key: string;
   /** What is wrong with it, without bucket and key. */
   readonly reason: string;
+}
+
+/** Problems as they are found: {@link PROBLEMS_TOLD_MAX} one by one, and how many more there are. */
+export class ProblemList<T extends Problem = Problem> {
+  readonly #key: string;
+  readonly #told: T[] = [];
+  #more = 0;
+
+  /** @param key of what all of them are in */
+  constructor(key: string) {
+    this.#key = key;
+  }
+
+  push(problem: T): void {
+    if (this.#told.length < PROBLEMS_TOLD_MAX) this.#told.push(problem);
+    else this.#more += 1;
+  }
+
+  /** All by their keys, and the rest as one more. */
+  sorted(): readonly (T | Problem)[] {
+    const told = this.#told.toSorted((a, b) => (a.key < b.key ? -1 : Number(a.key > b.key)));
+    if (this.#more === 0) return told;
+    return [...told, { key: this.#key, reason: `there are ${this.#more} more problems of this kind` }];
+  }
 }
 
 /**

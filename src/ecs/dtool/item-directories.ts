@@ -1,5 +1,6 @@
-import { NAME_MAX_BYTES, PATH_MAX_BYTES } from '../../limits.ts';
+import { MANIFEST_DIRECTORIES_MAX, NAME_MAX_BYTES, PATH_MAX_BYTES } from '../../limits.ts';
 import { IDENTIFIER_BYTES, type ItemTable } from './item-table.ts';
+import { JsonFlaw } from './json-scanner.ts';
 import { sortByPath } from './path-sort.ts';
 import { parseRelpath } from './relpath.ts';
 import { isWide, type TextColumn, textEnd, textStart } from './text-column.ts';
@@ -40,6 +41,8 @@ const PLACED = 255;
 /**
  * Finds the place of every item. A name can't be a file and a directory: the directory stays. Of several items with one
  * relpath the first one stays.
+ *
+ * @throws JsonFlaw when they make more than {@link MANIFEST_DIRECTORIES_MAX} directories
  */
 export function buildDirectories(table: ItemTable): DirectoryColumns {
   const { relpaths } = table.columns;
@@ -107,6 +110,8 @@ function directoriesOf(
     items.push(row);
     nameStarts.push(nameStart);
     parents.push(parent);
+    if (parents.length > MANIFEST_DIRECTORIES_MAX)
+      throw new JsonFlaw(`its items make more than ${MANIFEST_DIRECTORIES_MAX} directories`);
     return counts.push(0);
   };
   /** The directory that each item is in. */

@@ -4,10 +4,7 @@
  */
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { messageOf } from '../../errors.ts';
-import { buildDirectories } from './item-directories.ts';
-import { ItemTable } from './item-table.ts';
-import type { PackedManifest } from './manifest-threads.ts';
-import { parseManifestText } from './parse-manifest.ts';
+import { type PackedManifest, packManifestText } from './pack-manifest.ts';
 
 /** What the thread says: that it wants a chunk (or null, the end), what it has found, or what went wrong. */
 export type ThreadReply =
@@ -42,12 +39,9 @@ function buffersOf(value: unknown): ArrayBuffer[] {
 }
 
 try {
-  const parsed = parseManifestText(nextChunk);
-  if ('flaw' in parsed) tell({ kind: 'flaw', flaw: parsed.flaw });
-  else {
-    const manifest = { ...parsed, directories: buildDirectories(new ItemTable(parsed.columns)) };
-    tell({ kind: 'manifest', manifest }, buffersOf(manifest));
-  }
+  const manifest = packManifestText(nextChunk);
+  if ('flaw' in manifest) tell({ kind: 'flaw', flaw: manifest.flaw });
+  else tell({ kind: 'manifest', manifest }, buffersOf(manifest));
 } catch (error) {
   tell({ kind: 'failure', message: messageOf(error) });
 }

@@ -3,15 +3,8 @@ import PQueue from 'p-queue';
 import { FsError } from '../../errors.ts';
 import { MANIFEST_THREADS_MAX } from '../../limits.ts';
 import { FormatError, type ObjectAddress } from './format-error.ts';
-import { buildDirectories, type DirectoryColumns } from './item-directories.ts';
-import { ItemTable } from './item-table.ts';
 import type { ThreadReply } from './manifest-thread.ts';
-import { type ParsedManifest, parseManifestText } from './parse-manifest.ts';
-
-/** A manifest and the directories of its items, as plain data. */
-export interface PackedManifest extends ParsedManifest {
-  readonly directories: DirectoryColumns;
-}
+import { type PackedManifest, packManifestText } from './pack-manifest.ts';
 
 /** The thread's file beside this one, compiled or not. */
 const THREAD = new URL(
@@ -85,7 +78,7 @@ async function run(
 async function runHere(chunks: AsyncIterable<Uint8Array>, where: ObjectAddress): Promise<PackedManifest> {
   const parts: Uint8Array[] = [];
   for await (const chunk of chunks) parts.push(chunk);
-  const parsed = parseManifestText(() => parts.shift());
-  if ('flaw' in parsed) throw new FormatError(where, parsed.flaw);
-  return { ...parsed, directories: buildDirectories(new ItemTable(parsed.columns)) };
+  const packed = packManifestText(() => parts.shift());
+  if ('flaw' in packed) throw new FormatError(where, packed.flaw);
+  return packed;
 }

@@ -1,7 +1,7 @@
 import { isFileName } from '../../file-name.ts';
 import { DATASET_METADATA_OBJECTS_MAX } from '../../limits.ts';
 import { listAll, type ListedObject, type ListPage, type ObjectStore } from '../object-store.ts';
-import type { Problem } from './format-error.ts';
+import { type Problem, ProblemList } from './format-error.ts';
 import {
   ADMIN_METADATA,
   ANNOTATIONS,
@@ -47,8 +47,10 @@ export async function listMetadataObjects(
 ): Promise<MetadataObjects> {
   const topLevel = new Map<TopLevelName, ListedObject>();
   const readmeBackups: ListedObject[] = [];
-  const problems: Problem[] = [];
+  const problems = new ProblemList(keyPrefix);
   const folders = new Set<string>();
+  const excess: Problem[] = [];
+  let seenAtTop = 0;
 
   let continuationToken: string | undefined;
   do {
@@ -63,6 +65,11 @@ export async function listMetadataObjects(
     }
     for (const prefix of page.commonPrefixes) folders.add(prefix.slice(keyPrefix.length));
     continuationToken = page.continuationToken;
+    seenAtTop += page.objects.length + page.commonPrefixes.length;
+    if (continuationToken !== undefined && seenAtTop >= DATASET_METADATA_OBJECTS_MAX) {
+      excess.push(tooMany(keyPrefix));
+      break;
+    }
   } while (continuationToken !== undefined);
 
   const listFolder = async (folder: string, extension: string): Promise<Map<string, ListedObject>> => {
@@ -72,8 +79,7 @@ export async function listMetadataObjects(
     for await (const object of listAll(store, keyPrefix + folder, { signal })) {
       seen += 1;
       if (seen > DATASET_METADATA_OBJECTS_MAX) {
-        const reason = `it has more than ${DATASET_METADATA_OBJECTS_MAX} objects; the others are left out`;
-        problems.push({ key: keyPrefix + folder, reason });
+        excess.push(tooMany(keyPrefix + folder));
         break;
       }
       const fileName = object.key.slice(keyPrefix.length + folder.length);
@@ -90,9 +96,20 @@ export async function listMetadataObjects(
     listFolder(ANNOTATIONS, '.json'),
     listFolder(TAGS, ''),
   ]);
-  return { topLevel, readmeBackups, overlays, annotations, tags, problems };
+  return {
+    topLevel,
+    readmeBackups,
+    overlays,
+    annotations,
+    tags,
+    problems: [...problems.sorted(), ...excess],
+  };
 }
 
 function isTopLevelName(name: string): name is TopLevelName {
   return (TOP_LEVEL as readonly string[]).includes(name);
+}
+
+function tooMany(key: string): Problem {
+  return { key, reason: `it has more than ${DATASET_METADATA_OBJECTS_MAX} objects; the others are left out` };
 }

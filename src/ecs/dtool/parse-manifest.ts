@@ -13,7 +13,7 @@ import {
   QUOTE,
   type StringToken,
 } from './json-scanner.ts';
-import { MANIFEST_TEXT_MAX_BYTES } from '../../limits.ts';
+import { MANIFEST_ITEMS_MAX, MANIFEST_TEXT_MAX_BYTES } from '../../limits.ts';
 
 /** A manifest as plain data. */
 export interface ParsedManifest {
@@ -152,6 +152,8 @@ class ManifestParser {
       }
     } else this.#rememberFlaw(wrong(item(), scanner.value(), 'an object'));
     this.#items.next();
+    if (this.#items.rows > MANIFEST_ITEMS_MAX)
+      throw new JsonFlaw(`it has more than ${MANIFEST_ITEMS_MAX} items`);
   }
 
   /** @returns what there is, in words, where something else belongs */

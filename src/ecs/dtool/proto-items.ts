@@ -1,7 +1,7 @@
 import { forEachBounded } from '../../for-each-bounded.ts';
 import { LISTING_READS_MAX } from '../../limits.ts';
 import { listAll, type ListedObject, type ObjectStore } from '../object-store.ts';
-import { FormatError, problemFrom, type Problem } from './format-error.ts';
+import { FormatError, problemFrom, type Problem, ProblemList } from './format-error.ts';
 import { identifierOf, isItemIdentifier, isUnicodeText, type ItemIdentifier } from './identifier.ts';
 import { DATA, type DatasetKeyPrefix } from './keys.ts';
 
@@ -38,8 +38,8 @@ export async function readProtoItems(
   signal?: AbortSignal,
 ): Promise<ProtoItems> {
   const items: ProtoItem[] = [];
-  const problems: Problem[] = [];
   const folder = keyPrefix + DATA;
+  const problems = new ProblemList(folder);
 
   const readOne = async ({ key }: ListedObject, taskSignal: AbortSignal): Promise<void> => {
     try {
@@ -70,7 +70,7 @@ export async function readProtoItems(
 
   return {
     items: items.toSorted((a, b) => (a.identifier < b.identifier ? -1 : 1)),
-    problems: problems.toSorted((a, b) => (a.key < b.key ? -1 : 1)),
+    problems: problems.sorted(),
   };
 }
 

@@ -6,9 +6,8 @@ import {
 } from '../../limits.ts';
 import { StoreError, type ObjectInfo, type ObjectStore } from '../object-store.ts';
 import { FormatError } from './format-error.ts';
-import { buildDirectories } from './item-directories.ts';
-import { parseManifest } from './manifest.ts';
-import { type PackedManifest, parseInThread } from './manifest-threads.ts';
+import { parseInThread } from './manifest-threads.ts';
+import { type PackedManifest, packManifestText } from './pack-manifest.ts';
 
 /** A manifest as it was read, and which object it was. */
 export interface StoredManifest extends PackedManifest {
@@ -33,14 +32,10 @@ export async function readManifest(
     if (body.length > MANIFEST_SMALL_BYTES) {
       return { ...(await parseInThread(one(body), where, signal)), etag };
     }
-    const { dtoolcoreVersion, hashFunction, items } = parseManifest(body, where);
-    return {
-      dtoolcoreVersion,
-      hashFunction,
-      columns: items.columns,
-      directories: buildDirectories(items),
-      etag,
-    };
+    const chunks = [body];
+    const packed = packManifestText(() => chunks.shift());
+    if ('flaw' in packed) throw new FormatError(where, packed.flaw);
+    return { ...packed, etag };
   } catch (cause) {
     if (!(cause instanceof StoreError)) throw cause;
     if (cause.reason === 'no-such-key') {

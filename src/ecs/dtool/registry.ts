@@ -3,7 +3,7 @@ import { forEachBounded } from '../../for-each-bounded.ts';
 import { LISTING_READS_MAX, REGISTRATION_KEY_BODY_MAX_BYTES, SMALL_OBJECT_MAX_BYTES } from '../../limits.ts';
 import { StoreError, type ListedObject, type ListPage, type ObjectStore } from '../object-store.ts';
 import { parseAdminMetadata, type AdminMetadata } from './admin-metadata.ts';
-import { FormatError, problemFrom, type Problem } from './format-error.ts';
+import { FormatError, problemFrom, type Problem, ProblemList } from './format-error.ts';
 import { decodeUtf8 } from './json.ts';
 import {
   ADMIN_METADATA,
@@ -35,7 +35,7 @@ export interface Registration {
 
 export interface RegistryProblem extends Problem {
   /** The dataset that is missing for it; undefined where the key names none. */
-  readonly uuid: DatasetUuid | undefined;
+  readonly uuid?: DatasetUuid | undefined;
 }
 
 /** The datasets of a bucket at one time, and what stood in the way of others. Plain data, sorted by uuid and key. */
@@ -74,7 +74,7 @@ export interface RegistryOptions {
 export async function readRegistry(store: ObjectStore, options: RegistryOptions = {}): Promise<Registry> {
   const { signal, previous, reuse = () => false } = options;
   const datasets: DatasetEntry[] = [];
-  const problems: RegistryProblem[] = [];
+  const problems = new ProblemList<RegistryProblem>(REGISTRATION_PREFIX);
   const earlier = new Map(previous?.datasets.map((entry) => [entry.uuid, entry]));
   const bodies = new RegistrationBodies(store, [
     ...(options.likelyPrefix === undefined ? [] : [options.likelyPrefix]),
@@ -84,7 +84,7 @@ export async function readRegistry(store: ObjectStore, options: RegistryOptions 
   const readOne = async (listed: ListedObject, taskSignal: AbortSignal): Promise<void> => {
     const uuid = uuidOfRegistrationKey(listed.key);
     if (uuid === undefined) {
-      problems.push({ key: listed.key, reason: 'it starts like a registration key but has no uuid', uuid });
+      problems.push({ key: listed.key, reason: 'it starts like a registration key but has no uuid' });
       return;
     }
     const before = earlier.get(uuid);
@@ -113,7 +113,7 @@ export async function readRegistry(store: ObjectStore, options: RegistryOptions 
 
   return {
     datasets: datasets.toSorted((a, b) => compare(a.uuid, b.uuid)),
-    problems: problems.toSorted((a, b) => compare(a.key, b.key)),
+    problems: problems.sorted(),
   };
 }
 
@@ -148,7 +148,7 @@ export async function readAdminMetadata(
  */
 async function* listRegistrations(
   store: ObjectStore,
-  problems: RegistryProblem[],
+  problems: ProblemList<RegistryProblem>,
   signal: AbortSignal | undefined,
 ): AsyncGenerator<ListedObject, void, undefined> {
   let continuationToken: string | undefined;
@@ -158,7 +158,7 @@ async function* listRegistrations(
       { signal },
     );
     for (const key of page.commonPrefixes) {
-      problems.push({ key, reason: 'keys that start like registration keys have a slash', uuid: undefined });
+      problems.push({ key, reason: 'keys that start like registration keys have a slash' });
     }
     yield* page.objects;
     continuationToken = page.continuationToken;

@@ -1,7 +1,7 @@
 import { renderAdminMetadata } from '../../ecs/dtool/admin-metadata.ts';
 import { DatasetReader } from '../../ecs/dtool/dataset-reader.ts';
 import { DISK_STRUCTURE_JSON } from '../../ecs/dtool/disk-structure.ts';
-import { FormatError, type Problem, problemFrom } from '../../ecs/dtool/format-error.ts';
+import { FormatError, type Problem, problemFrom, ProblemList } from '../../ecs/dtool/format-error.ts';
 import type { ItemIdentifier } from '../../ecs/dtool/identifier.ts';
 import { ADMIN_METADATA, DATA, DTOOL_README, MANIFEST, README } from '../../ecs/dtool/keys.ts';
 import { LoadedManifest } from '../../ecs/dtool/loaded-manifest.ts';
@@ -11,7 +11,7 @@ import type { DatasetEntry } from '../../ecs/dtool/registry.ts';
 import { findStuckFreeze } from '../../ecs/dtool/stuck-freeze.ts';
 import { type ListedObject, StoreError } from '../../ecs/object-store.ts';
 import { isAbort } from '../../errors.ts';
-import { PROBLEMS_MAX } from '../../limits.ts';
+import { PROBLEMS_TOLD_MAX } from '../../limits.ts';
 import { readOnlyAttributes, timestampOfMilliseconds, timestampOfSeconds } from './attributes.ts';
 import type { BucketContext, Reporter } from './context.ts';
 import { DatasetDirectories, type MetadataEntries } from './dataset-directories.ts';
@@ -249,20 +249,20 @@ export class Dataset {
         const { items, problems } = await this.#reader.protoItems(signal);
         return { items, problems: [...problems, ...(await this.#stuckFreeze(items, signal))] };
       },
-      onLoad: ({ flaws }, problems) =>
-        this.#reportItems([
-          ...problems,
-          ...Array.from(flaws, ([identifier, flaw]) => aside(keyOf(identifier), identifier, flaw)),
-        ]),
+      onLoad: ({ flaws }, problems) => {
+        const asides = new ProblemList(this.entry.keyPrefix + DATA);
+        for (const [identifier, flaw] of flaws) asides.push(aside(keyOf(identifier), identifier, flaw));
+        this.#reportItems([...problems, ...asides.sorted()]);
+      },
       dataAttributes: this.#directoryAttributes(DATA),
       unrepresentableAttributes: this.#directoryAttributes('unrepresentable'),
     });
   }
 
-  /** The items that have no place, one by one as far as problems are remembered. */
+  /** The items that have no place, {@link PROBLEMS_TOLD_MAX} one by one. */
   #displacements(manifest: LoadedManifest): readonly Problem[] {
     const { keyOf } = this.#itemOwner;
-    const count = Math.min(manifest.displacedCount, PROBLEMS_MAX);
+    const count = Math.min(manifest.displacedCount, PROBLEMS_TOLD_MAX);
     const problems = Array.from({ length: count }, (_, index): Problem => {
       const identifier = manifest.items.identifier(manifest.displacedAt(index));
       return aside(keyOf(identifier), identifier, manifest.displacementAt(index));

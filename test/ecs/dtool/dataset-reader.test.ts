@@ -2,7 +2,8 @@ import { describe, expect, test } from 'vitest';
 import { DatasetReader } from '../../../src/ecs/dtool/dataset-reader.ts';
 import { FormatError } from '../../../src/ecs/dtool/format-error.ts';
 import { readRegistry } from '../../../src/ecs/dtool/registry.ts';
-import { NAME_MAX_BYTES } from '../../../src/limits.ts';
+import type { ListQuery } from '../../../src/ecs/object-store.ts';
+import { DATASET_METADATA_OBJECTS_MAX, NAME_MAX_BYTES } from '../../../src/limits.ts';
 import { MemoryObjectStore } from '../../support/memory-object-store.ts';
 
 const UUID = '0476091d-93ac-47f0-acd2-97ae0f1b982e';
@@ -76,6 +77,28 @@ describe('metadata', () => {
     expect(metadata.overlays.size).toBe(0);
     // 8 entries in pages of 2 with empty ones between them, and one page for each of two folders.
     expect(store.requests.listPage - before).toBe(7 + 2);
+  });
+
+  test('of more objects than anybody has, the first are listed', async () => {
+    const { store, reader } = await datasetWith({ 'tags/a': '' });
+    store.listPage = async ({ prefix, delimiter, continuationToken = '0' }: ListQuery) => {
+      const from = Number(continuationToken);
+      const objects = Array.from({ length: 1_000 }, (_, index) => ({
+        key: `${prefix}n${from + index}`,
+        size: 0,
+        etag: '',
+        lastModified: 0,
+      }));
+      const commonPrefixes = delimiter !== undefined && from === 0 ? [`${prefix}tags/`] : [];
+      return { objects, commonPrefixes, continuationToken: String(from + 1_000) };
+    };
+    const { tags, problems } = await reader.metadata();
+    expect(tags.size).toBe(DATASET_METADATA_OBJECTS_MAX);
+    const reason = `it has more than ${DATASET_METADATA_OBJECTS_MAX} objects; the others are left out`;
+    expect(problems).toEqual([
+      { key: `p${UUID}/`, reason },
+      { key: `p${UUID}/tags/`, reason },
+    ]);
   });
 
   test('names that no file can have are reported', async () => {

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { readRegistry, type Registry } from '../../../src/ecs/dtool/registry.ts';
 import type { StoredObject } from '../../../src/ecs/object-store.ts';
-import { REGISTRATION_KEY_BODY_MAX_BYTES } from '../../../src/limits.ts';
+import { PROBLEMS_TOLD_MAX, REGISTRATION_KEY_BODY_MAX_BYTES } from '../../../src/limits.ts';
 import { MemoryObjectStore } from '../../support/memory-object-store.ts';
 
 const uuidOf = (n: number): string => `00000000-0000-4000-8000-${n.toString(16).padStart(12, '0')}`;
@@ -233,8 +233,21 @@ describe('a dataset that is broken never hides the others', () => {
     const registry = await readRegistry(store);
     expect(registry.datasets.map(({ uuid }) => uuid)).toEqual([uuidOf(1), uuidOf(11)]);
     expect(registry.problems).toHaveLength(1);
-    expect(registry.problems[0]).toMatchObject({ key: problem.key, uuid: problem.uuid });
+    const [told] = registry.problems;
+    expect({ key: told?.key, uuid: told?.uuid }).toEqual({ key: problem.key, uuid: problem.uuid });
     expect(registry.problems[0]?.reason).toMatch(problem.reason);
+  });
+
+  test('thousands of keys that are none are counted, and stay as they are told', async () => {
+    const store = new MemoryObjectStore();
+    addDataset(store, 1);
+    for (let n = 0; n < 2_500; n += 1) store.seed(`dtool-junk-${String(n).padStart(4, '0')}`, '');
+    for (let n = 0; n < 2_500; n += 1) store.seed(`dtool-more-${String(n).padStart(4, '0')}/x`, '');
+    const { datasets, problems } = await readRegistry(store);
+    expect(datasets.map(({ uuid }) => uuid)).toEqual([uuidOf(1)]);
+    expect(problems).toHaveLength(PROBLEMS_TOLD_MAX + 1);
+    expect(problems.at(-1)).toEqual({ key: 'dtool-', reason: 'there are 4900 more problems of this kind' });
+    expect((await readRegistry(store)).problems).toEqual(problems);
   });
 
   test('a line break that the keys have too is followed', async () => {
