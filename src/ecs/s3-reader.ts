@@ -63,6 +63,8 @@ export class S3Reader {
     const length = targets.reduce((sum, target) => sum + target.length, 0);
     const range = `bytes=${offset}-${offset + length - 1}`;
     const { head, sink } = await this.#request('GET', key, signal, { range }, (answer) => {
+      // First of all: the size of a page that a proxy answers with says nothing of the object's.
+      lastModifiedOf(where, answer);
       const filling = rangeSink(answer, where, offset, targets, (count) =>
         onFilled?.(count, infoOf(where, answer, filling.size)),
       );
@@ -75,6 +77,7 @@ export class S3Reader {
     const where = { bucket: this.#bucket, key };
     let body: Buffer = Buffer.alloc(0);
     const { head } = await this.#request('GET', key, signal, {}, (answer) => {
+      lastModifiedOf(where, answer);
       const { sink, content } = wholeSink(answer, where, maxBytes);
       body = content;
       return sink;
@@ -269,11 +272,20 @@ function infoOf(
   head: Head,
   size: number | undefined,
 ): ObjectInfo {
-  const lastModified = Date.parse(head.lastModified ?? '');
-  if (size === undefined || Number.isNaN(lastModified)) {
-    throw new StoreError('bad-response', where, 'the answer has no Content-Length or no Last-Modified');
-  }
+  const lastModified = lastModifiedOf(where, head);
+  if (size === undefined) throw new StoreError('bad-response', where, 'the answer has no Content-Length');
   return { size, etag: unquoted(head.etag), lastModified, metadata: head.metadata };
+}
+
+/** What the answer about an object always has, and a web page mostly has not. */
+function lastModifiedOf(where: { readonly bucket: string; readonly key: string }, head: Head): number {
+  const lastModified = Date.parse(head.lastModified ?? '');
+  if (!Number.isNaN(lastModified)) return lastModified;
+  throw new StoreError(
+    'bad-response',
+    where,
+    'the answer has no Last-Modified: it may not be from an S3 store',
+  );
 }
 
 /** An ETag without the quotes that it is sent in. */

@@ -165,6 +165,7 @@ describe('getRange', () => {
     ['clipped at the end', part({ 'Content-Range': 'bytes 5-8/9', 'Content-Length': 4 }, '5678'), 'short'],
     ['416', httpAnswer(416, { 'Content-Length': 0 }), 'short'],
     ['204', httpAnswer(204, INFO), 'bad-response'],
+    ['a page', httpAnswer(200, { 'Content-Length': 6 }, '<html>'), 'bad-response'],
     ['no HTTP at all', 'SSH-2.0-OpenSSH_9.2\r\n', 'bad-response'],
   ] as const)('%s', async (_name, answer, reason) => {
     const s3 = await serve((socket) => socket.end(answer));
