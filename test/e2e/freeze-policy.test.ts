@@ -5,7 +5,9 @@ import { type Mounted, mount, mountObstacle } from '../support/mounted.ts';
 import { policyBucket } from '../support/policy-bucket.ts';
 
 describe.skipIf(mountObstacle !== undefined)('with the access policy that dtool-ecs documents', () => {
-  test('alice freezes below her prefix, nowhere else, and reads what bob has frozen', async (context) => {
+  test('alice freezes below her prefix, nowhere else, and reads what bob has frozen', {
+    timeout: 180_000,
+  }, async (context) => {
     const made = await policyBucket();
     context.skip(!made, 'DTOOL_ECS_TEST_ALICE and DTOOL_ECS_TEST_BOB are not set');
     if (!made) return;
