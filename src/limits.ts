@@ -22,6 +22,10 @@ export const READ_AHEAD_MAX_BYTES = 64 * MiB;
 /** Ways through one open file that are told apart, and reads in equal steps that are foreseen. */
 export const READ_STREAMS_MAX = 8;
 export const READ_AHEAD_STEPS_MAX = 64;
+/** Small files, of one block at most, that are fetched ahead of who reads one after the other. */
+export const SMALL_FILES_AHEAD_MAX = 64;
+/** Entries among which the next small file is looked for. */
+export const SMALL_FILES_LOOK_MAX = 64;
 /** The most that one GET asks for. A longer range is several GETs side by side. */
 export const RANGED_GET_MAX_BYTES = 4 * MiB;
 

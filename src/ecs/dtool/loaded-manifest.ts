@@ -43,11 +43,12 @@ export class LoadedManifest {
 
   /** An entry of a directory, in the byte order of names. */
   entryAt(directory: number, index: number): ItemEntry {
-    const place = this.#firstEntry(directory) + index;
-    const value = this.#directories.entries[place] ?? 0;
-    return value >= DIRECTORY_FLAG
-      ? { kind: 'directory', directory: value - DIRECTORY_FLAG, place }
-      : { kind: 'file', row: value, place };
+    return this.#entry(this.#firstEntry(directory) + index);
+  }
+
+  /** The entry at a place; undefined beyond the last. Directories have theirs one after the other. */
+  at(place: number): ItemEntry | undefined {
+    return place < this.#directories.entries.length ? this.#entry(place) : undefined;
   }
 
   /** The name of an entry of a directory. */
@@ -124,6 +125,13 @@ export class LoadedManifest {
     if (reason === Displacement.DIRECTORY) flaw = 'is also a directory of other items';
     else if (reason === Displacement.NO_PATH && 'flaw' in parsed) flaw = parsed.flaw;
     return `the relpath ${describe(relpath)} ${flaw}`;
+  }
+
+  #entry(place: number): ItemEntry {
+    const value = this.#directories.entries[place] ?? 0;
+    return value >= DIRECTORY_FLAG
+      ? { kind: 'directory', directory: value - DIRECTORY_FLAG, place }
+      : { kind: 'file', row: value, place };
   }
 
   #firstEntry(directory: number): number {

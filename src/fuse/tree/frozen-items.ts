@@ -1,7 +1,10 @@
+import type { Content } from '../../cache/block-key.ts';
 import { itemContent } from '../../cache/item-content.ts';
+import { type SmallFile, SmallFilesAhead } from '../../cache/small-files-ahead.ts';
 import type { ItemEntry, LoadedManifest } from '../../ecs/dtool/loaded-manifest.ts';
 import { HASH_FUNCTION } from '../../ecs/dtool/manifest.ts';
 import { FsError } from '../../errors.ts';
+import { BLOCK_BYTES, SMALL_FILES_LOOK_MAX } from '../../limits.ts';
 import { SharedTask } from '../../shared-task.ts';
 import { readOnlyAttributes, timestampOfSeconds } from './attributes.ts';
 import type { DatasetItems } from './dataset-items.ts';
@@ -46,6 +49,7 @@ export class FrozenItems implements DatasetItems {
   readonly #options: FrozenItemsOptions;
   readonly #nodes = new WeakNodes<ItemFile | ItemDirectory>();
   readonly #displaced = new WeakNodes<ItemFile>();
+  readonly #smallFiles: SmallFilesAhead;
   #loading: SharedTask<LoadedManifest> | undefined;
   #version: string | undefined;
   #usage: SpaceUsage | undefined;
@@ -54,6 +58,7 @@ export class FrozenItems implements DatasetItems {
     this.owner = owner;
     this.#options = options;
     this.inodeNumbers = new ItemInodeNumbers(owner.uuid);
+    this.#smallFiles = new SmallFilesAhead(owner.source.cache, owner.source.store);
     this.data = new ItemDirectory(this, this, '', options.dataAttributes);
     this.unrepresentable = new UnrepresentableDirectory(this, options.unrepresentableAttributes);
   }
@@ -82,6 +87,7 @@ export class FrozenItems implements DatasetItems {
   expire(): void {}
 
   forget(): void {
+    this.#smallFiles.drop();
     this.#options.shelf.remove(this);
   }
 
@@ -91,14 +97,40 @@ export class FrozenItems implements DatasetItems {
     return this.#displaced.get(index, (home) => new ItemFile(home, this, manifest, row));
   }
 
+  /** What is at a row. */
+  content(manifest: LoadedManifest, row: number): Content {
+    const { source, uuid, keyOf } = this.owner;
+    const item = manifest.items.item(row);
+    const dataset = { bucket: source.store.bucket, uuid };
+    return itemContent(dataset, item, keyOf(item.identifier), manifest.hashFunction === HASH_FUNCTION);
+  }
+
+  /** Fetches ahead of whoever reads small items one after the other. */
+  readsSmall(manifest: LoadedManifest, place: number): void {
+    this.#smallFiles.read(place, (before) => this.#nextSmall(manifest, before));
+  }
+
   /** @param path of the directory that the entry is in, with a slash at its end unless it is empty */
   node(manifest: LoadedManifest, path: string, entry: ItemEntry, name: string): ItemFile | ItemDirectory {
     return this.#nodes.get(entry.place, (home) => {
-      if (entry.kind === 'file') return new ItemFile(home, this, manifest, entry.row);
+      if (entry.kind === 'file') return new ItemFile(home, this, manifest, entry.row, entry.place);
       const ino = inodeNumber('data', this.owner.uuid, `/${path}${name}`);
       const attributes = readOnlyAttributes('directory', this.owner.ownership, ino, 0, this.owner.time);
       return new ItemDirectory(home, this, path + name, attributes);
     });
+  }
+
+  #nextSmall(manifest: LoadedManifest, before: number): SmallFile | undefined {
+    for (let place = before + 1; place <= before + SMALL_FILES_LOOK_MAX; place += 1) {
+      const entry = manifest.at(place);
+      if (!entry) return undefined;
+      const size = entry.kind === 'file' ? manifest.items.size(entry.row) : 0;
+      // Nobody reads what is empty: the kernel knows that it is.
+      if (entry.kind === 'file' && size > 0 && size <= BLOCK_BYTES) {
+        return { place, content: this.content(manifest, entry.row) };
+      }
+    }
+    return undefined;
   }
 
   #load(): SharedTask<LoadedManifest> {
@@ -120,6 +152,7 @@ export class FrozenItems implements DatasetItems {
     // Rows mean something else now.
     this.#nodes.clear();
     this.#displaced.clear();
+    this.#smallFiles.drop();
     this.#version = manifest.version;
     this.#usage = { files: manifest.items.length, bytes: manifest.items.totalBytes };
     this.#options.onLoad(manifest);
@@ -133,15 +166,18 @@ class ItemFile implements FileNode {
   readonly home: object;
   readonly #items: FrozenItems;
   readonly #row: number;
+  readonly #place: number | undefined;
   readonly #version: string;
   readonly #ino: number;
   readonly #size: number;
   readonly #timestamp: number;
 
-  constructor(home: object, items: FrozenItems, manifest: LoadedManifest, row: number) {
+  /** @param place among the entries of all directories; undefined for an item that is kept aside */
+  constructor(home: object, items: FrozenItems, manifest: LoadedManifest, row: number, place?: number) {
     this.home = home;
     this.#items = items;
     this.#row = row;
+    this.#place = place;
     this.#version = manifest.version;
     this.#ino = items.inodeNumbers.of(manifest.items.identifier(row));
     this.#size = manifest.items.size(row);
@@ -156,11 +192,18 @@ class ItemFile implements FileNode {
   async open(signal: AbortSignal): Promise<OpenFile> {
     const manifest = await this.#items.manifest(signal);
     if (manifest.version !== this.#version) throw replaced();
-    const { source, uuid, keyOf } = this.#items.owner;
-    const item = manifest.items.item(this.#row);
-    const dataset = { bucket: source.store.bucket, uuid };
-    const hashIsMd5 = manifest.hashFunction === HASH_FUNCTION;
-    return openContent(source, itemContent(dataset, item, keyOf(item.identifier), hashIsMd5));
+    const file = openContent(this.#items.owner.source, this.#items.content(manifest, this.#row));
+    const place = this.#place;
+    if (place === undefined || this.#size > BLOCK_BYTES) return file;
+    return {
+      read: async (...range) => {
+        // What is read is asked for first, so that it goes before what is fetched ahead.
+        const reading = file.read(...range);
+        this.#items.readsSmall(manifest, place);
+        return reading;
+      },
+      close: () => file.close(),
+    };
   }
 }
 
