@@ -212,13 +212,17 @@ export class DiskStore {
   async #readRun(content: DiskContent, run: readonly number[], found: Map<number, DiskBlock>): Promise<void> {
     const [first = 0] = run;
     const path = extentPath(this.#directory, content.key, extentOf(first));
-    const targets = run.map((block) => ({
+    await using file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW);
+    const { size } = await file.stat();
+    // Memory that is taken for what is not there would be most of what a first reader leaves to the garbage collector.
+    const present = run.filter((block) => slotOffset(block) < size);
+    if (present.length === 0) return;
+    const targets = present.map((block) => ({
       block,
       bytes: Buffer.allocUnsafeSlow(blockLength(content, block)),
       // What lies between the end of this block and the next one is as long as a page; behind a short block nothing comes.
       tail: Buffer.alloc(DISK_PAGE_BYTES),
     }));
-    await using file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW);
     const buffers = targets.flatMap(({ bytes, tail }) => [bytes, tail]);
     const { bytesRead } = await file.readv(buffers, slotOffset(first));
     let end = 0;

@@ -4,7 +4,7 @@ import { mkdtemp, readFile, readdir, rename, rm, stat, statfs, truncate, writeFi
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as fc from 'fast-check';
-import { describe, expect, onTestFinished, test } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { type DiskContent, blockCount, blockLength, diskContent } from '../../src/cache/disk-slot.ts';
 import { DiskStore, type DiskStoreOptions } from '../../src/cache/disk-store.ts';
 import { BLOCK_BYTES, DISK_EXTENT_BLOCKS, DISK_WRITE_PAUSE_MS, GiB, MiB } from '../../src/limits.ts';
@@ -104,6 +104,20 @@ describe('keeping', () => {
     const kept = await readAll(store, content);
     expect([...kept.keys()].toSorted((a, b) => a - b)).toEqual(some.toSorted((a, b) => a - b));
     for (const [block, bytes] of kept) expect(Buffer.compare(bytes, all.get(block) ?? Buffer.of())).toBe(0);
+  });
+
+  test('what is not there takes no memory to look for', async () => {
+    const store = await open(await scratch());
+    const body = randomBytesOf(1, 8 * BLOCK_BYTES);
+    const content = contentOf('beginning', body.length);
+    const allocated = vi.spyOn(Buffer, 'allocUnsafeSlow');
+    onTestFinished(() => allocated.mockRestore());
+    expect(await readAll(store, content)).toEqual(new Map());
+    expect(allocated).not.toHaveBeenCalled();
+    await store.write(content, blocksOf(body, 0, 1));
+    allocated.mockClear();
+    expect((await readAll(store, content)).size).toBe(2);
+    expect(allocated).toHaveBeenCalledTimes(2);
   });
 
   test('the same name from another place is another content', async () => {
