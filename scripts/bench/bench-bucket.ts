@@ -2,11 +2,11 @@ import {
   CreateBucketCommand,
   DeleteBucketCommand,
   DeleteObjectsCommand,
+  PutObjectCommand,
   paginateListObjectsV2,
   S3Client,
 } from '@aws-sdk/client-s3';
 import type { DatasetObject } from '../../src/demo/dataset-objects.ts';
-import { createS3ObjectStore, type S3ObjectStore } from '../../src/ecs/s3-object-store.ts';
 import { forEachBounded } from '../../src/for-each-bounded.ts';
 import type { Server } from './server.ts';
 
@@ -16,28 +16,32 @@ const REQUESTS_AT_ONCE = 32;
 export class BenchBucket {
   readonly name: string;
   readonly #client: S3Client;
-  readonly #store: S3ObjectStore;
 
-  private constructor(name: string, client: S3Client, store: S3ObjectStore) {
+  private constructor(name: string, client: S3Client) {
     this.name = name;
     this.#client = client;
-    this.#store = store;
   }
 
   static async create({ endpoint, keys }: Server, name: string): Promise<BenchBucket> {
     const credentials = { accessKeyId: keys.id, secretAccessKey: keys.secret };
     process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] ??= 'true';
-    const client = new S3Client({ endpoint, region: 'us-east-1', forcePathStyle: true, credentials });
+    const client = new S3Client({
+      endpoint,
+      region: 'us-east-1',
+      forcePathStyle: true,
+      credentials,
+      requestChecksumCalculation: 'WHEN_REQUIRED',
+    });
     await client.send(new CreateBucketCommand({ Bucket: name }));
-    const store = createS3ObjectStore({ bucket: name, endpoint, credentials: async () => credentials });
-    return new BenchBucket(name, client, store);
+    return new BenchBucket(name, client);
   }
 
   /** Puts objects in any order, many at once. */
   async put(objects: Iterable<DatasetObject>): Promise<void> {
-    await forEachBounded(objects, REQUESTS_AT_ONCE, async ({ key, body, metadata }) =>
-      this.#store.put(key, body, metadata ? { metadata } : {}),
-    );
+    await forEachBounded(objects, REQUESTS_AT_ONCE, async ({ key, body, metadata }) => {
+      const Metadata = metadata && { ...metadata };
+      await this.#client.send(new PutObjectCommand({ Bucket: this.name, Key: key, Body: body, Metadata }));
+    });
   }
 
   /** The key of the first object that has so many bytes. */
@@ -63,7 +67,6 @@ export class BenchBucket {
   async remove(): Promise<void> {
     await this.empty();
     await this.#client.send(new DeleteBucketCommand({ Bucket: this.name }));
-    this.#store.close();
     this.#client.destroy();
   }
 

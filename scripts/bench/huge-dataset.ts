@@ -22,9 +22,11 @@ export interface HugeDataset {
 /** A bucket with a dataset of so many items: all that a mount asks for before somebody reads one of them. */
 export async function hugeDataset(world: World, count: number): Promise<HugeDataset> {
   return world.once(`dataset of ${count} items`, async () => {
+    // Made before anything is sent: it takes seconds, in which nobody would see that a server has hung up.
+    const objects = [...hugeObjects(count)];
     const bucket = await world.bucket(`items-${count}`);
     await bucket.put(datasetObjects(datasetOf('other', { 'item.bin': randomBytesOf(1, OTHER_BYTES) })));
-    await bucket.put(hugeObjects(count));
+    await bucket.put(objects);
     return { bucket, relpath: 'huge/data', other: 'other/data/item.bin' };
   });
 }
