@@ -1,7 +1,7 @@
 import { closeSync, mkdirSync, openSync, writeFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { datasetObjects } from '../../src/demo/dataset-objects.ts';
-import { ADMIN_METADATA, REGISTRATION_PREFIX } from '../../src/ecs/dtool/keys.ts';
+import { ADMIN_METADATA, MANIFEST, REGISTRATION_PREFIX } from '../../src/ecs/dtool/keys.ts';
 import { datasetOf } from '../../test/support/datasets.ts';
 import type { BenchBucket } from './bench-bucket.ts';
 import type { World } from './world.ts';
@@ -49,7 +49,7 @@ export async function manyItems(world: World, count: number): Promise<BenchBucke
   });
 }
 
-/** A bucket with so many datasets, called `dataset-0` and so on: of each what a listing asks for, and no more. */
+/** A bucket with so many datasets, called `dataset-0` and so on: of each only what makes it one. */
 export async function manyDatasets(world: World, count: number): Promise<BenchBucket> {
   return world.once(`${count} datasets`, async () => {
     const bucket = await world.bucket(`datasets-${count}`);
@@ -64,11 +64,14 @@ function* smallItems(count: number): Generator<readonly [string, Buffer], void, 
   }
 }
 
+const LISTED = [ADMIN_METADATA, MANIFEST];
+
 function* listedObjects(count: number): ReturnType<typeof datasetObjects> {
   for (let number = 0; number < count; number += 1) {
     for (const object of datasetObjects(datasetOf(`dataset-${number}`, {}))) {
       const { key } = object;
-      if (key.startsWith(REGISTRATION_PREFIX) || key.endsWith(`/${ADMIN_METADATA}`)) yield object;
+      if (key.startsWith(REGISTRATION_PREFIX) || LISTED.some((path) => key.endsWith(`/${path}`)))
+        yield object;
     }
   }
 }

@@ -80,5 +80,5 @@ function rounded(figure: number): string {
 function verdictOf(measured: Measured, { target }: Line): string {
   if (!target) return '';
   const isMet = target.isMet((subject, line) => measured.medianOf(subject, line));
-  return isMet === undefined ? 'not measured' : isMet ? 'met' : 'missed';
+  return isMet === undefined ? 'not known' : isMet ? 'met' : 'missed';
 }

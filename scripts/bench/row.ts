@@ -17,7 +17,7 @@ export type MedianOf = (subject: Subject, line: string) => Figure | undefined;
 /** What a line is to reach. */
 export interface Target {
   readonly text: string;
-  /** Undefined where something was not measured that it compares with. */
+  /** Undefined where something was not measured that it compares with, or not to its end. */
   isMet(medianOf: MedianOf): boolean | undefined;
 }
 

@@ -25,9 +25,12 @@ export function timesAsGood(
         .map((subject) => medianOf(subject, line))
         .filter((figure) => figure !== undefined);
       if (rivals.length === 0) return undefined;
-      return holds(medianOf('ours', line), (ours) =>
-        rivals.every((figure) => ratioOf(better, ours, valueOf(figure)) >= times),
-      );
+      return holds(medianOf('ours', line), (ours) => {
+        const behind = rivals.filter((figure) => ratioOf(better, ours, valueOf(figure)) < times);
+        if (behind.length === 0) return true;
+        // Of who was ended it is not known how far behind it is.
+        return behind.every(isEnded) ? undefined : false;
+      });
     },
   };
 }
@@ -69,7 +72,10 @@ export function ratioOf(better: 'more' | 'less', figure: number, other: number):
 }
 
 /** A figure of ours that was ended holds no condition. */
-function holds(figure: Figure | undefined, condition: (value: number) => boolean): boolean | undefined {
+function holds(
+  figure: Figure | undefined,
+  condition: (value: number) => boolean | undefined,
+): boolean | undefined {
   if (figure === undefined) return undefined;
-  return !isEnded(figure) && condition(figure);
+  return isEnded(figure) ? false : condition(figure);
 }
