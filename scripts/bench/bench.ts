@@ -18,8 +18,8 @@ import { World } from './world.ts';
 
 /**
  * Our mount beside s3fs, rclone and the real dtool (where they are installed) and the limits, on one server, in one run:
- * `npm run bench [-- ROW… --rounds N --small --server radosgw|embedded]`. Needs root (to empty the kernel's caches),
- * /dev/fuse, python3, and 6 GiB in the temporary directory; `.ci/real-dtool.sh` installs dtool.
+ * `npm run bench [-- ROW… --rounds N --small --server radosgw|embedded]`. Needs root (to unmount), /dev/fuse,
+ * python3, and 6 GiB in the temporary directory; `.ci/real-dtool.sh` installs dtool.
  *
  * Prints a table in Markdown and writes bench-results.json. A new row is an object with the interface of row.ts, in a
  * file in rows/.

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { configurationOf } from '../../test/support/test-bucket.ts';
@@ -106,11 +106,6 @@ export class World {
 
   #remember(memory: ProcessMemory): void {
     this.#memory = mostOf(memory, this.#memory);
-  }
-
-  /** Empties the kernel's caches, as root can. */
-  dropCaches(): void {
-    writeFileSync('/proc/sys/vm/drop_caches', '3');
   }
 
   /** Runs one of our commands to its end. @returns the seconds that it took */

@@ -71,7 +71,6 @@ async function mounted(world: World, subject: MountKind, size: number): Promise<
   const mount = await world.mount(subject, { bucket, isSlow: true });
   if (!mount) return undefined;
   try {
-    world.dropCaches();
     const path = join(mount.path, subject === 'ours' ? relpath : key);
     // One byte of the beginning, so that the dataset is open and no more is measured than reads.
     await world.python(READ, path, 4_096, 1, 1);

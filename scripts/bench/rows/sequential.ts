@@ -92,7 +92,6 @@ async function mounted(world: World, subject: MountKind, size: number): Promise<
     const mount = await world.mount(subject, { bucket, isSlow });
     if (!mount) return [];
     try {
-      world.dropCaches();
       const path = join(mount.path, subject === 'ours' ? relpath : key);
       const figures: Record<string, number>[] = [];
       while (figures.length < times) figures.push(await world.python(READ, path, bytes));
