@@ -13,10 +13,12 @@ import { mountObstacle, User } from '../support/mounted.ts';
 import { configurationOf } from '../support/test-bucket.ts';
 import { allWritten } from '../support/written.ts';
 
-/** All commands of the processes here, as `ps` shows them, and what every one may be asked for by its own user. */
+/** All commands of the processes here, as `ps` shows them, and their environments: the keys are in a file. */
 async function commandLines(): Promise<string> {
   const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
-  const lines = pids.map(async (pid) => readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => ''));
+  const lines = pids
+    .flatMap((pid) => [`/proc/${pid}/cmdline`, `/proc/${pid}/environ`])
+    .map(async (path) => readFile(path, 'utf8').catch(() => ''));
   return (await Promise.all(lines)).join('\n');
 }
 
