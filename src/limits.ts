@@ -12,7 +12,7 @@ export const TiB = 1024 * GiB;
 export const BLOCK_BYTES = 256 * KiB;
 /** What a block takes in memory besides its bytes: many small items are many small blocks. */
 export const BLOCK_OVERHEAD_BYTES = 1.5 * KiB;
-/** Read-ahead of all open files together has one of so many parts of the block cache. */
+/** Read-ahead of all open files together has one of so many parts of the memory for blocks. */
 export const READ_AHEAD_CACHE_PARTS = 4;
 /** A dataset that was frozen from here fills at most one of so many parts of the block cache. */
 export const FILLED_CACHE_PARTS = 4;
@@ -52,7 +52,7 @@ export const DISK_WRITE_GRANT_PART = 1 / 128;
 export const DISK_TRIM_ABOVE_PART = 15 / 16;
 export const DISK_TRIM_TO_PART = 7 / 8;
 export const DISK_WRITERS_MAX = 8;
-/** Blocks that wait to be written are one of so many parts of the block cache in memory; what is beyond is not kept. */
+/** Blocks that wait to be written have one of so many parts of the memory for blocks; what is beyond is not kept. */
 export const DISK_QUEUE_CACHE_PARTS = 8;
 /** Files that are written at once. */
 export const DISK_WRITES_MAX = 2;
@@ -237,6 +237,8 @@ export const PROBLEMS_MAX = 1_000;
 
 assert(RANGED_GET_MAX_BYTES % BLOCK_BYTES === 0);
 assert(READ_AHEAD_MIN_BYTES >= BLOCK_BYTES && READ_AHEAD_MAX_BYTES >= READ_AHEAD_MIN_BYTES);
+// Most of the memory for blocks is for those that were read.
+assert(1 / READ_AHEAD_CACHE_PARTS + 1 / DISK_QUEUE_CACHE_PARTS < 1 / 2);
 assert(STORE_REQUESTS_RESERVED < STORE_REQUESTS_MAX);
 assert(OBJECT_MAX_BYTES <= UPLOAD_PARTS_MAX * SINGLE_PUT_MAX_BYTES);
 assert(PROBLEMS_TOLD_MAX < PROBLEMS_MAX);

@@ -3,6 +3,7 @@ import type { ObjectStore, Priority } from '../ecs/object-store.ts';
 import {
   BLOCK_BYTES,
   BLOCK_OVERHEAD_BYTES,
+  DISK_QUEUE_CACHE_PARTS,
   RANGED_GET_MAX_BYTES,
   READ_AHEAD_CACHE_PARTS,
 } from '../limits.ts';
@@ -51,8 +52,9 @@ export class BlockCache {
   readonly #source: BlockSource;
 
   /**
-   * @param maxBytes what the blocks in the cache may take together, in bytes, each with
-   *   {@link BLOCK_OVERHEAD_BYTES}; those on their way come on top
+   * @param maxBytes what blocks may take together, in bytes, each with {@link BLOCK_OVERHEAD_BYTES}: those that are
+   *   fetched ahead have one of {@link READ_AHEAD_CACHE_PARTS}, those that wait to be written to a disk cache one of
+   *   {@link DISK_QUEUE_CACHE_PARTS}, those that were read the rest; what somebody waits for comes on top
    * @param source where blocks come from that are not in memory; default: straight from the store
    */
   constructor(maxBytes: number, source = new BlockSource()) {
@@ -62,8 +64,9 @@ export class BlockCache {
         this.#blocks.delete(blockKey(content, number));
     });
     this.readAhead = new ReadAheadBudget(Math.floor(maxBytes / READ_AHEAD_CACHE_PARTS));
+    const queuePart = source.diskStatistics ? 1 / DISK_QUEUE_CACHE_PARTS : 0;
     this.#blocks = new LRUCache({
-      maxSize: maxBytes,
+      maxSize: Math.max(1, Math.floor(maxBytes * (1 - 1 / READ_AHEAD_CACHE_PARTS - queuePart))),
       sizeCalculation: (block) => block.length + BLOCK_OVERHEAD_BYTES,
       dispose: (block) => this.#ahead.dropped(block),
     });

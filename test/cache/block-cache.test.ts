@@ -6,6 +6,7 @@ import { BlockCache } from '../../src/cache/block-cache.ts';
 import type { Content } from '../../src/cache/block-key.ts';
 import { FsError } from '../../src/errors.ts';
 import { BLOCK_BYTES, BLOCK_OVERHEAD_BYTES, GiB, RANGED_GET_MAX_BYTES } from '../../src/limits.ts';
+import { roomFor } from '../support/cache-room.ts';
 import { randomBytesOf } from '../support/datasets.ts';
 import { MemoryObjectStore } from '../support/memory-object-store.ts';
 
@@ -283,7 +284,7 @@ describe('the bound', () => {
   test('holds, and small blocks count with what they take besides their bytes', async () => {
     const store = new MemoryObjectStore();
     const maxBytes = 4 * (BLOCK_BYTES + BLOCK_OVERHEAD_BYTES);
-    const cache = new BlockCache(maxBytes);
+    const cache = new BlockCache(roomFor(4));
     for (let index = 0; index < 2_000; index += 1) {
       store.seed(`${index}`, 'x');
       await cache.read(store, { id: `${index}`, key: `${index}`, size: 1 }, 0, 1, never);
@@ -294,11 +295,20 @@ describe('the bound', () => {
 
   test('drops what was not read for the longest time', async () => {
     const source = storeOf(Buffer.alloc(3 * BLOCK_BYTES));
-    const cache = new BlockCache(2 * (BLOCK_BYTES + BLOCK_OVERHEAD_BYTES));
+    const cache = new BlockCache(roomFor(2));
     for (const block of [0, 1, 0, 2, 0]) await read(cache, source, block * BLOCK_BYTES, 1);
     expect(source.store.requests.getRange).toBe(3);
     await read(cache, source, BLOCK_BYTES, 1);
     expect(source.store.requests.getRange).toBe(4);
+  });
+
+  test('is for all blocks together: those that were read leave room for those on their way', async () => {
+    const source = storeOf(Buffer.alloc(64 * BLOCK_BYTES));
+    const maxBytes = 32 * (BLOCK_BYTES + BLOCK_OVERHEAD_BYTES);
+    const cache = new BlockCache(maxBytes);
+    for (let block = 0; block < 64; block += 1) await read(cache, source, block * BLOCK_BYTES, 1);
+    expect(cache.readAhead.windowBytes).toBeGreaterThanOrEqual(4 * BLOCK_BYTES);
+    expect(cache.statistics.bytes + cache.readAhead.windowBytes).toBeLessThanOrEqual(maxBytes);
   });
 
   test('a cache that holds not even one block still reads', async () => {
@@ -324,7 +334,7 @@ test('random concurrent reads with faults and cancellations give the truth or an
       async (rounds, cacheBlocks) => {
         const source = storeOf(body);
         const maxBytes = cacheBlocks * (BLOCK_BYTES + BLOCK_OVERHEAD_BYTES) + 1;
-        const cache = new BlockCache(maxBytes);
+        const cache = new BlockCache(roomFor(cacheBlocks));
         inBlocks(source.store);
         for (const { reads, faults } of rounds) {
           const gate = source.store.hold('getRange');

@@ -1,7 +1,8 @@
 import { expect, test } from 'vitest';
 import { BlockCache } from '../../src/cache/block-cache.ts';
 import type { Content } from '../../src/cache/block-key.ts';
-import { BLOCK_BYTES, BLOCK_OVERHEAD_BYTES, MiB } from '../../src/limits.ts';
+import { BLOCK_BYTES, MiB } from '../../src/limits.ts';
+import { roomFor } from '../support/cache-room.ts';
 import { randomBytesOf } from '../support/datasets.ts';
 import { MemoryObjectStore } from '../support/memory-object-store.ts';
 
@@ -40,7 +41,7 @@ test('what was fetched ahead is used with its first read, whether it waited in m
 
 test('what leaves memory unread was wasted, once', async () => {
   const { store, content } = source();
-  const cache = new BlockCache(2 * (BLOCK_BYTES + BLOCK_OVERHEAD_BYTES));
+  const cache = new BlockCache(roomFor(2));
   await cache.prefetch(store, content, 0, 2 * BLOCK_BYTES, signal);
   await cache.read(store, content, 0, 10, signal);
   for (const block of [4, 5, 6]) await cache.read(store, content, block * BLOCK_BYTES, 10, signal);
