@@ -47,7 +47,7 @@ async function serve(mountpoint: string, handlers: ControlHandlers): Promise<Con
   return server;
 }
 const directory = (): string => join(runtime, 'dtool-ecs-mount');
-const sockets = (): readonly string[] => readdirSync(directory());
+const sockets = (): readonly string[] => readdirSync(directory()).filter((name) => name.endsWith('.sock'));
 const modeOf = (path: string): number => statSync(path).mode & 0o777;
 
 describe('a mount', () => {

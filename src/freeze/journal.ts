@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { link, open, readdir, readFile, rename, rm, unlink, writeFile } from 'node:fs/promises';
+import { open, readdir, readFile, readlink, rename, rm, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { hasErrorCode, messageOf, UserError } from '../errors.ts';
@@ -101,29 +101,25 @@ export class FreezeJournal {
    */
   async lock(): Promise<{ release(): Promise<void> }> {
     const path = `${this.path}.lock`;
-    const mine = `${path}.${process.pid}`;
     await makePrivateDirectory(this.#folder);
-    await writeFile(mine, (await identityOf(process.pid)) ?? '', { mode: 0o600 });
-    try {
-      for (;;) {
-        try {
-          await link(mine, path);
-          return { release: async () => rm(path, { force: true }) };
-        } catch (error) {
-          if (!hasErrorCode(error, 'EEXIST')) throw error;
-        }
-        const holder = await readFile(path, 'utf8').catch(() => '');
-        const [pid = ''] = holder.split(' ');
-        if (holder !== '' && holder === (await identityOf(Number(pid)))) {
-          throw new UserError(
-            `process ${pid} is freezing this directory already`,
-            'Wait until it has ended, or end it and start again: nothing is uploaded twice.',
-          );
-        }
-        await rm(path, { force: true });
+    const mine = (await identityOf(process.pid)) || `${process.pid}`;
+    for (;;) {
+      try {
+        // A link is there together with what it says: who is killed has left the lock or nothing.
+        await symlink(mine, path);
+        return { release: async () => rm(path, { force: true }) };
+      } catch (error) {
+        if (!hasErrorCode(error, 'EEXIST')) throw error;
       }
-    } finally {
-      await unlink(mine);
+      const holder = await readlink(path).catch(() => '');
+      const [pid = ''] = holder.split(' ');
+      if (holder !== '' && holder === (await identityOf(Number(pid)))) {
+        throw new UserError(
+          `process ${pid} is freezing this directory already`,
+          'Wait until it has ended, or end it and start again: nothing is uploaded twice.',
+        );
+      }
+      await rm(path, { force: true });
     }
   }
 

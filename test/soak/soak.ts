@@ -1,0 +1,320 @@
+import { type ChildProcess, fork } from 'node:child_process';
+import { once } from 'node:events';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { seededRandom } from '../../src/demo/random.ts';
+import { createS3ObjectStore, type S3ObjectStore } from '../../src/ecs/s3-object-store.ts';
+import { messageOf } from '../../src/errors.ts';
+import { isProcessAlive } from '../../src/process-alive.ts';
+import { type FaultyProxy, startFaultyProxy } from '../support/faulty-proxy.ts';
+import { configurationOf, createEmbeddedBucket, type TestBucket } from '../support/test-bucket.ts';
+import { Figures, type Violation, VIOLATIONS } from './figures.ts';
+import type { LoadMessage, LoadOptions } from './load.ts';
+import { networkFaults } from './network-faults.ts';
+import { OtherClient } from './other-client.ts';
+import { SoakedMount, Stuck, within } from './soaked-mount.ts';
+
+/** What can be done to a mount while programs use it. */
+export const DISTURBANCES = ['kill', 'unmount', 'suspend', 'network', 'away', 'other client'] as const;
+export type Disturbance = (typeof DISTURBANCES)[number];
+
+export interface SoakOptions {
+  /** Of all that is drawn. */
+  readonly seed: number;
+  /** Compiled program of load.ts. */
+  readonly loadProgram: string;
+  /** What is done, each as often as it is named here. */
+  readonly disturbances: readonly Disturbance[];
+  /** Asked after each disturbance, of which so many were made. */
+  readonly isOver: (disturbances: number) => boolean;
+  /** The longest time between two disturbances. */
+  readonly pauseMaxMs: number;
+  /** Hears of violations as they are found, and now and then how things stand. */
+  readonly report: (line: string) => void;
+}
+
+const STEADY_DATASETS = 3;
+const LOADS: readonly Pick<LoadOptions, 'readers' | 'stagers'>[] = [
+  { readers: 6, stagers: 0 },
+  { readers: 0, stagers: 3 },
+];
+/** Caches so small that they are full all the time. */
+const MOUNT_OPTIONS = [
+  '--refresh',
+  '1',
+  '--cache-memory',
+  '8M',
+  '--cache-size',
+  '64M',
+  '--log-level',
+  'info',
+];
+/** When all is well again, everything that was begun is done within this. */
+const DONE_WITHIN_MS = 180_000;
+const SUSPENDED_MAX_MS = 2_000;
+const NETWORK_FAILS_MAX_MS = 4_000;
+const REPORT_EVERY_MS = 60_000;
+
+/**
+ * Reads, writes, syncs and freezes in a mount while it is killed, suspended, unmounted, cut off and made again, and another
+ * client changes the bucket; then looks for what is left.
+ *
+ * @returns what was done and seen, a figure for each {@link Violation} among it
+ */
+export async function soak(options: SoakOptions): Promise<Figures> {
+  await using run = await SoakRun.start(options);
+  await run.disturb();
+  await run.finish();
+  return run.figures;
+}
+
+class SoakRun implements AsyncDisposable {
+  readonly figures = new Figures();
+  readonly #options: SoakOptions;
+  readonly #random: () => number;
+  readonly #bucket: TestBucket;
+  readonly #proxy: FaultyProxy;
+  readonly #store: S3ObjectStore;
+  readonly #client: OtherClient;
+  readonly #mount: SoakedMount;
+  readonly #loads: ChildProcess[] = [];
+  readonly #frozen: { readonly name: string; readonly items: readonly string[] }[] = [];
+
+  private constructor(
+    options: SoakOptions,
+    random: () => number,
+    made: {
+      readonly bucket: TestBucket;
+      readonly proxy: FaultyProxy;
+      readonly store: S3ObjectStore;
+      readonly client: OtherClient;
+      readonly mount: SoakedMount;
+    },
+  ) {
+    this.#options = options;
+    this.#random = random;
+    this.#bucket = made.bucket;
+    this.#proxy = made.proxy;
+    this.#store = made.store;
+    this.#client = made.client;
+    this.#mount = made.mount;
+    for (const violation of VIOLATIONS) this.figures.add(violation, 0);
+  }
+
+  static async start(options: SoakOptions): Promise<SoakRun> {
+    const random = seededRandom(options.seed);
+    const bucket = await createEmbeddedBucket();
+    const endpoint = bucket.server?.endpoint ?? '';
+    const proxy = await startFaultyProxy(endpoint);
+    const keys = {
+      accessKeyId: bucket.env[`DTOOL_ECS_ACCESS_KEY_ID_${bucket.bucket}`] ?? '',
+      secretAccessKey: bucket.env[`DTOOL_ECS_SECRET_ACCESS_KEY_${bucket.bucket}`] ?? '',
+    };
+    const store = createS3ObjectStore({ bucket: bucket.bucket, endpoint, credentials: async () => keys });
+    const client = new OtherClient(bucket, store, random);
+    for (let seed = 0; seed < STEADY_DATASETS; seed += 1) await client.putSteady(seed);
+    const env = configurationOf(bucket.bucket, proxy.endpoint, keys);
+    const mount = await SoakedMount.start(env, bucket.bucket, MOUNT_OPTIONS);
+    return new SoakRun(options, random, { bucket, proxy, store, client, mount });
+  }
+
+  /** Starts the programs that use the mount, and disturbs them until that is over. */
+  async disturb(): Promise<void> {
+    const { disturbances, isOver, pauseMaxMs, report, seed } = this.#options;
+    for (const [index, load] of LOADS.entries()) this.#startLoad({ ...load, seed: seed * 10 + index });
+    let reported = performance.now();
+    for (let made = 0; !isOver(made); made += 1) {
+      await sleep(this.#random() * pauseMaxMs);
+      const what = disturbances[Math.floor(this.#random() * disturbances.length)];
+      if (what === undefined) break;
+      await this.#disturb(what);
+      this.figures.add(`disturbances: ${what}`);
+      await this.#takeFrozen();
+      if (performance.now() - reported > REPORT_EVERY_MS) {
+        reported = performance.now();
+        report(`${made + 1} disturbances; ${this.#violations()}`);
+      }
+    }
+  }
+
+  /** Lets everything that was begun end, in peace, and looks for what is left. */
+  async finish(): Promise<void> {
+    for (const load of this.#loads) if (load.connected) load.send('stop');
+    await Promise.all(this.#loads.map(async (load) => this.#endOf(load)));
+    await this.#takeFrozen();
+    const unfinished = await this.#client.unfinished();
+    if (unfinished.length > 0) this.#violation('leaked', `proto datasets: ${unfinished.join(', ')}`);
+    await this.#lookForLeaks();
+    for (const [kind, count] of this.#proxy.counts) this.figures.add(`requests: ${kind}`, count);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const load of this.#loads) load.kill('SIGKILL');
+    await this.#mount.remove();
+    this.#store.close();
+    await this.#proxy.close();
+    await this.#bucket.close();
+  }
+
+  async #disturb(what: Disturbance): Promise<void> {
+    switch (what) {
+      case 'kill':
+        await this.#mount.kill();
+        break;
+      case 'unmount':
+        await this.#mount.unmountAndMount();
+        break;
+      case 'suspend':
+        await this.#mount.suspend(this.#random() * SUSPENDED_MAX_MS);
+        break;
+      case 'network':
+        await this.#mount.whileNetworkFails(async () => {
+          this.#proxy.setSchedule(networkFaults(this.#random));
+          await sleep(this.#random() * NETWORK_FAILS_MAX_MS);
+          this.#proxy.setSchedule(undefined);
+        });
+        break;
+      case 'away':
+        await this.#mount.whileNetworkFails(async () => {
+          this.#proxy.setAway(true);
+          await sleep(this.#random() * NETWORK_FAILS_MAX_MS);
+          this.#proxy.setAway(false);
+        });
+        break;
+      case 'other client':
+      default:
+        this.figures.add(`datasets ${await this.#client.change()} by another client`);
+    }
+  }
+
+  #startLoad(load: Omit<LoadOptions, 'mountpoint'>): ChildProcess {
+    const options: LoadOptions = { ...load, mountpoint: this.#mount.path };
+    const child = fork(this.#options.loadProgram, [JSON.stringify(options)], {
+      execArgv: [],
+      // Calls that wait must not keep others from being made.
+      env: { ...process.env, UV_THREADPOOL_SIZE: '32' },
+    });
+    child.on('message', (message: LoadMessage) => this.#hear(message));
+    this.#loads.push(child);
+    return child;
+  }
+
+  #hear(message: LoadMessage): void {
+    switch (message.tell) {
+      case 'violation':
+        this.#violation(message.violation, message.detail);
+        break;
+      case 'frozen':
+        this.#frozen.push(message);
+        break;
+      case 'figures':
+        this.figures.addAll(message.figures);
+        break;
+      case 'error':
+      default: {
+        const { what, path, code } = message;
+        this.figures.add(`errors: ${code}`);
+        const isGone = ['ENOENT', 'EIO', 'ESTALE'].includes(code) && this.#client.mayBeGone(path);
+        if (!isGone && !this.#mount.explains(message))
+          this.#violation('dishonest-error', `${what} of ${path}: ${code}`);
+      }
+    }
+  }
+
+  #violation(violation: Violation, detail: string): void {
+    this.figures.add(violation);
+    this.#options.report(`${violation}: ${detail}`);
+  }
+
+  #violations(): string {
+    return VIOLATIONS.map((violation) => `${violation} ${this.figures.get(violation)}`).join(', ');
+  }
+
+  /** Looks into the bucket for what was frozen, and makes room for more. */
+  async #takeFrozen(): Promise<void> {
+    for (const { name, items } of this.#frozen.splice(0)) {
+      const wrong = await this.#client.takeFrozen(name, items);
+      if (wrong !== undefined) this.#violation('wrong-bytes', wrong);
+      this.figures.add('frozen datasets found in the bucket');
+    }
+  }
+
+  /** Waits for a program; one that does not end is killed, and has to be gone then. */
+  async #endOf(load: ChildProcess): Promise<void> {
+    const isOver = (): boolean => load.exitCode !== null || load.signalCode !== null;
+    try {
+      await within(DONE_WITHIN_MS, 'a program that uses the mount', async () => {
+        if (!isOver()) await once(load, 'exit');
+      });
+      if (load.exitCode !== 0)
+        this.#violation(
+          'stuck',
+          `a program that uses the mount ended with ${load.exitCode ?? load.signalCode}`,
+        );
+    } catch (error) {
+      if (!(error instanceof Stuck)) throw error;
+      this.#violation('stuck', messageOf(error));
+    }
+  }
+
+  async #lookForLeaks(): Promise<void> {
+    const mount = this.#mount;
+    await mount.unmountAndMount();
+    // Threads and what they need come with the first use, and stay.
+    await this.#useOnce();
+    const used = await mount.descriptors();
+    await this.#useOnce();
+    const isLean = async (): Promise<boolean> => (await mount.descriptors()).length <= used.length;
+    if (!(await isSoon(isLean)))
+      this.#violation(
+        'leaked',
+        `descriptors: ${(await mount.descriptors()).join(', ')}; were ${used.join(', ')}`,
+      );
+    const { pid } = mount;
+    await mount.end();
+    if (await mount.isMounted()) this.#violation('leaked', `a mount at ${mount.path}`);
+    if (await isProcessAlive(pid)) this.#violation('stuck', 'the process of the mount');
+    await this.#lookForFiles();
+  }
+
+  /** Uses the mount in peace until all of it is at rest. */
+  async #useOnce(): Promise<void> {
+    const before = this.figures.get('frozen datasets found in the bucket');
+    const load = this.#startLoad({ seed: this.#options.seed + 1, readers: 4, stagers: 2 });
+    const isUsed = async (): Promise<boolean> => {
+      await this.#takeFrozen();
+      return this.figures.get('frozen datasets found in the bucket') > before;
+    };
+    if (!(await isSoon(isUsed))) this.#violation('stuck', 'a mount that nothing is done to');
+    load.send('stop');
+    await this.#endOf(load);
+    await this.#takeFrozen();
+    const isIdle = async (): Promise<boolean> => {
+      const { openHandles, queue } = await this.#mount.status();
+      return openHandles === 0 && queue.running === 0;
+    };
+    if (!(await isSoon(isIdle))) this.#violation('leaked', 'handles or requests are open in an idle mount');
+  }
+
+  /** What a process that was killed has left is removed later, by its age: so it is made old, and the mount used once more. */
+  async #lookForFiles(): Promise<void> {
+    await this.#mount.agedFiles();
+    await this.#client.putSteady(STEADY_DATASETS);
+    await this.#mount.again();
+    await this.#mount.user.exec('cat', `${this.#mount.path}/steady-${STEADY_DATASETS}/.dtool/manifest.json`);
+    await this.#mount.end();
+    for (const path of await this.#mount.agedFiles()) {
+      const isKept =
+        /^cache\/.*\/(metadata-1|blocks-1)\/[^.]*$/.test(path) ||
+        path.endsWith('/owner') ||
+        path.endsWith('.log');
+      if (!isKept) this.#violation('leaked', path);
+    }
+  }
+}
+
+/** Whether something becomes true in a reasonable time. */
+async function isSoon(condition: () => Promise<boolean>): Promise<boolean> {
+  for (const end = performance.now() + DONE_WITHIN_MS; performance.now() < end; await sleep(50))
+    if (await condition()) return true;
+  return false;
+}
