@@ -54,7 +54,7 @@ export class StagingRoot implements DirectoryNode, StagingTop, FolderRemoval {
         if (this.#folders.has(name)) throw new FsError('EEXIST', `${name} is there already`);
         const path = await this.#area.make(name, mode);
         await settle(path, owner, mode);
-        return this.#add(name, path).directory;
+        return this.#add(name, path, true).directory;
       }),
     unlink: async (name) => {
       this.#folder(name);
@@ -138,9 +138,10 @@ export class StagingRoot implements DirectoryNode, StagingTop, FolderRemoval {
     folder.directory.changed();
   }
 
-  #add(name: string, path: string): StagedFolder {
+  #add(name: string, path: string, isNew = false): StagedFolder {
     const folder = new StagedFolder(this.#tree, name, path, this);
-    folder.directory = this.#tree.folderDirectory(local.statNow(path), folder);
+    const stat = local.statNow(path);
+    folder.directory = isNew ? this.#tree.madeFolder(stat, folder) : this.#tree.folderDirectory(stat, folder);
     this.#folders.set(name, folder);
     this.#attributes = undefined;
     return folder;

@@ -78,12 +78,19 @@ export class StagingTree {
     return this.#add(stat, new StagedSymlink(this, stat, place, target));
   }
 
-  /** The directory of a staged folder, which is in no other one. */
-  folderDirectory(stat: BigIntStats, folder: StagedFolder): StagedDirectory {
-    const known = this.peek(stat);
-    const node = known instanceof StagedDirectory ? known : this.#add(stat, new StagedDirectory(this, stat));
+  /** The directory of a staged folder that was made, which is in no other one. */
+  madeFolder(stat: BigIntStats, folder: StagedFolder): StagedDirectory {
+    const node = this.#add(stat, new StagedDirectory(this, stat));
     node.become(folder);
     return node;
+  }
+
+  /** The directory of a staged folder that was there before. */
+  folderDirectory(stat: BigIntStats, folder: StagedFolder): StagedDirectory {
+    const known = this.peek(stat);
+    if (!(known instanceof StagedDirectory)) return this.madeFolder(stat, folder);
+    known.become(folder);
+    return known;
   }
 
   /** The node of a local file or directory, if it is known. */

@@ -81,6 +81,24 @@ const makeFile = async (
 const text = async (file: OpenFile): Promise<string> =>
   Buffer.concat(await file.read(0, 100, never)).toString();
 
+test('a new folder is no directory that was there before, though the local disk uses inodes again', async () => {
+  const { root } = await opened();
+  const known = new Set<StagedDirectory>();
+  for (let round = 0; round < 20; round += 1) {
+    const [folder, directory] = await makeFolder(root, 'folder');
+    const sub = await directory.changes.makeDirectory('sub', 0o755, me);
+    for (const made of [directory, sub as StagedDirectory]) {
+      expect(known.has(made), `in round ${round}`).toBe(false);
+      known.add(made);
+    }
+    if (round % 2 === 0) await folder.remove();
+    else {
+      await directory.changes.removeDirectory('sub');
+      await root.changes.removeDirectory('folder');
+    }
+  }
+});
+
 test('a sealed folder can be read and not changed', async () => {
   const { root } = await opened();
   const [folder, directory] = await makeFolder(root, 'a');
