@@ -3,6 +3,7 @@ import type { Clock } from '../../src/clock.ts';
 /** A clock that stands still until a test moves it. */
 export class ManualClock implements Clock {
   #elapsed = 0;
+  #stepped = 0;
   readonly #sleepers = new Set<{ readonly until: number; readonly wake: () => void }>();
 
   /** How many sleep now. */
@@ -11,7 +12,7 @@ export class ManualClock implements Clock {
   }
 
   now(): number {
-    return this.#elapsed;
+    return this.#elapsed + this.#stepped;
   }
 
   monotonic(): number {
@@ -31,6 +32,11 @@ export class ManualClock implements Clock {
       this.#sleepers.add(sleeper);
       signal?.addEventListener('abort', giveUp);
     });
+  }
+
+  /** Somebody sets the wall clock, forward or back; no time passes. */
+  step(ms: number): void {
+    this.#stepped += ms;
   }
 
   /** Lets time pass and wakes those whose sleep is over. */

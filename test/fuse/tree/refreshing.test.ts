@@ -51,6 +51,19 @@ describe('a value that is refreshed', () => {
     expect(loads.length).toBe(1);
   });
 
+  test.each([1, -1])('is as old as it is, whatever the wall clock is set to (%i year)', async (years) => {
+    const { clock, loads, refreshing, loaded } = counted();
+    await loaded(1);
+    clock.step(years * 31_557_600_000);
+    expect(await refreshing.get(never)).toBe(1);
+    expect(loads.length).toBe(1);
+    clock.advance(TTL_MS);
+    const got = refreshing.get(never);
+    expect(loads.length).toBe(2);
+    loads[1]?.finish(2);
+    expect(await got).toBe(2);
+  });
+
   test('is loaded anew when it is old, from what it was', async () => {
     const { clock, loads, refreshing, loaded } = counted();
     await loaded(1);
