@@ -221,7 +221,8 @@ export async function startMount(config: Config, options: MountOptions, log: Log
           onLanded: async () => roots.get(bucket)?.refresh(),
         });
         freezesOf.set(bucket, freezes);
-        return [bucket, { freezes, folders: () => stagings.get(bucket)?.root.folders ?? [] }];
+        const staging = stagings.get(bucket);
+        return [bucket, { freezes, area: staging?.area.path, folders: () => staging?.root.folders ?? [] }];
       }),
     ),
     journals,

@@ -2,12 +2,14 @@ import { messageOf, UserError } from '../errors.ts';
 import type { StagedFolder, StagedFreezeOptions, StagedFreezes, StagedState } from './staged-freezes.ts';
 import type { StagedResult } from './staged-result.ts';
 import type { DatasetUuid } from '../ecs/dtool/keys.ts';
-import { readJournals } from './journal.ts';
+import { FreezeJournal, readJournals } from './journal.ts';
 import type { FreezeProgress } from './progress.ts';
 
 /** The staged folders of one bucket, and who freezes them. */
 export interface StagedBucket {
   readonly freezes: StagedFreezes;
+  /** The staging area: absolute and free of symbolic links; undefined where there is none. */
+  readonly area: string | undefined;
   /** All that there are now. */
   readonly folders: () => readonly StagedFolder[];
 }
@@ -66,6 +68,18 @@ export class StagedBuckets {
   async recover(): Promise<void> {
     for (const { freezes, folders } of this.#buckets.values())
       await Promise.all(folders().map(async (folder) => freezes.recover(folder)));
+    await this.#dropJournals();
+  }
+
+  /** Drops the journals of folders that are frozen and removed: a freeze that was killed before its very last step left one. */
+  async #dropJournals(): Promise<void> {
+    for (const entry of await readJournals(this.#journals, () => {})) {
+      const { state, directory, bucket } = entry;
+      const { area, folders } = this.#buckets.get(bucket) ?? {};
+      if (state !== 'frozen' || area === undefined || !directory.startsWith(`${area}/`)) continue;
+      if (folders?.().some(({ path }) => path === directory)) continue;
+      await new FreezeJournal(this.#journals, entry).remove();
+    }
   }
 
   /** Ends all freezes so that they can be gone on with. */
