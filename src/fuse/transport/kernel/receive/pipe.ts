@@ -1,5 +1,6 @@
 import { Socket } from 'node:net';
 import { messageOf } from '../../../../errors.ts';
+import { StayAwake } from './stay-awake.ts';
 import { GONE, MESSAGE_MAX_BYTES, messageOver, type Receiver, type ReceiverOptions } from './receiver.ts';
 
 /** The handle behind a socket to a path: undocumented, and therefore looked at before it is used. */
@@ -50,6 +51,7 @@ class DeviceSocket extends Socket {
 
   constructor(handle: PipeHandle, options: ReceiverOptions) {
     const message = messageOver(new ArrayBuffer(MESSAGE_MAX_BYTES), 0);
+    const awake = new StayAwake();
     const socketOptions = {
       handle,
       readable: true,
@@ -58,6 +60,7 @@ class DeviceSocket extends Socket {
         buffer: message.bytes,
         callback: (length: number) => {
           options.onMessage(message, length);
+          awake.served();
           return true;
         },
       },
