@@ -6,6 +6,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { identifierOf } from '../../src/ecs/dtool/identifier.ts';
 import { MiB } from '../../src/limits.ts';
 import { datasetOf, randomBytesOf, uuidOf } from '../support/datasets.ts';
+import { scaled } from '../support/full.ts';
 import { type Mounted, User, mount, mountObstacle } from '../support/mounted.ts';
 import { type TestBucket, createEmbeddedBucket } from '../support/test-bucket.ts';
 
@@ -24,6 +25,7 @@ const md5Of = (bytes: Buffer): string => createHash('md5').update(bytes).digest(
 let bucket: TestBucket;
 let directory: string;
 const mounts: Mounted[] = [];
+const KILLS = scaled({ usual: 2, full: 30 });
 beforeEach(async () => {
   directory = await mkdtemp(join(tmpdir(), 'disk-cache-'));
   bucket = await createEmbeddedBucket();
@@ -103,7 +105,7 @@ describe.skipIf(mountObstacle !== undefined)('a cache on disk', () => {
     })();
     const shuffled = (seed: number): readonly string[] =>
       ALL.toSorted((a, b) => (md5Of(Buffer.from(a + seed)) < md5Of(Buffer.from(b + seed)) ? -1 : 1));
-    for (let round = 0; round < 3; round += 1) {
+    for (let round = 0; round < KILLS; round += 1) {
       const victim = await mountOn(...options);
       const doomed = readItems(victim, shuffled(round)).then(
         () => 'read',

@@ -124,7 +124,7 @@ async function outputOf(
 const FILES = { a: 'aaa', 'b/c': 'ccc', 'd.bin': randomBytesOf(3, 2 << 20), 'README.yml': 'x: 1\n' };
 
 /** Each kill takes seconds: every so many requests one has its turn. */
-const KILL_STEP = scaled({ usual: 3, full: 1 });
+const KILL_STEP = scaled({ usual: 9, full: 1 });
 
 describe.skipIf(mountObstacle !== undefined)('freeze in a mount', () => {
   test('cp -r, freeze: it stands in the root at once, its blocks are there, and the staged folder is gone', async () => {
@@ -388,7 +388,7 @@ describe.skipIf(mountObstacle !== undefined)('freeze in a mount', () => {
     let kills = 0;
     let cleaned = 0;
     const source = await folderOf(FILES);
-    for (let at = 1; ; at += 1) {
+    for (let at = 1; ; at += KILL_STEP) {
       const { made, user, mount, sh, staged, close } = await mounting();
       const pid = await mount('--refresh', '3600');
       await sh(`ls && cp -r '${source}' staging/`);

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { startS3Server } from '../../src/demo/s3/server.ts';
+import { BLOCK_BYTES } from '../../src/limits.ts';
 import { datasetObjects } from '../../src/demo/dataset-objects.ts';
 import { datasetOf, randomBytesOf } from '../support/datasets.ts';
 import { mount, mountObstacle } from '../support/mounted.ts';
@@ -27,10 +28,10 @@ test.skipIf(mountObstacle !== undefined)(
         return { kind: 'status', status: 403, code: 'InvalidAccessKeyId' };
       },
     });
-    const content = Object.fromEntries(
-      keys.map(({ accessKeyId }, n) => [accessKeyId, randomBytesOf(n, 90_000)]),
-    );
-    for (const { key, body, metadata } of datasetObjects(datasetOf('set', { ...content, late: 'late' })))
+    // Large enough that none is fetched ahead.
+    const names = [...keys.map(({ accessKeyId }) => accessKeyId), 'late'];
+    const content = Object.fromEntries(names.map((name, n) => [name, randomBytesOf(n, BLOCK_BYTES + 1)]));
+    for (const { key, body, metadata } of datasetObjects(datasetOf('set', content)))
       await server.putObject('test-bucket', key, body, metadata ? { metadata } : {});
 
     const home = await mkdtemp(join(tmpdir(), 'dtool-ecs-mount-test-'));
