@@ -113,7 +113,8 @@ class OperationCounter {
   }
 }
 
-const NO_REQUESTS: Readonly<Record<StoreOperation, number>> = {
+/** For counting requests: one zero for each operation. */
+export const NO_REQUESTS: Readonly<Record<StoreOperation, number>> = {
   getRange: 0,
   get: 0,
   head: 0,

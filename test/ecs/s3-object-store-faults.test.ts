@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { createServer, type Server, type Socket } from 'node:net';
+import { createServer, type Socket } from 'node:net';
 import { Readable } from 'node:stream';
 import { afterEach, describe, expect, test } from 'vitest';
 import { isAbort } from '../../src/errors.ts';
@@ -9,6 +9,7 @@ import { createS3ObjectStore, type S3ObjectStore } from '../../src/ecs/s3-object
 import { expectReason } from '../contract/object-store.ts';
 import { httpAnswer, startFakeServer, type FakeServer } from '../support/fake-server.ts';
 import { InstantClock } from '../support/instant-clock.ts';
+import { listen } from '../support/listen.ts';
 
 const CONTENT = '0123456789abcdefghij';
 const INFO = { 'Last-Modified': 'Wed, 01 Jan 2025 00:00:00 GMT', ETag: '"abc"' };
@@ -278,7 +279,7 @@ describe('connections', () => {
 
   test('nobody listens', async () => {
     const taken = createServer();
-    const port = await listen(taken);
+    const port = await listen(taken, 'localhost');
     taken.close();
     await once(taken, 'close');
     store = open(`http://localhost:${port}`);
@@ -288,20 +289,12 @@ describe('connections', () => {
 
   test('TLS to a server that speaks none', async () => {
     const plain = createServer((socket) => socket.end('HTTP/1.1 400 Bad Request\r\n\r\n'));
-    const port = await listen(plain);
+    const port = await listen(plain, 'localhost');
     store = open(`https://localhost:${port}`);
     await expectReason(store.head('key'), 'tls');
     plain.close();
   });
 });
-
-async function listen(on: Server): Promise<number> {
-  on.listen(0, 'localhost');
-  await once(on, 'listening');
-  const address = on.address();
-  if (address === null || typeof address === 'string') throw new Error('no TCP address');
-  return address.port;
-}
 
 describe('silence', () => {
   test('before the answer', async () => {

@@ -10,6 +10,7 @@ import {
   type FaultSchedule,
   type FaultyProxy,
   type NetworkFault,
+  passingFaults,
   startFaultyProxy,
 } from '../support/faulty-proxy.ts';
 import { type CommandResult, type Mounted, mount, mountObstacle } from '../support/mounted.ts';
@@ -115,16 +116,7 @@ describe.skipIf(mountObstacle !== undefined)(
     test('reads what is right, whatever passes by itself', async () => {
       const random = seededRandom(SEED);
       const upTo = (count: number): number => Math.floor(random() * count);
-      const passing: readonly (() => NetworkFault)[] = [
-        () => ({ kind: 'delay', ms: upTo(20) }),
-        () => ({ kind: 'reset' }),
-        () => ({ kind: 'lost-answer' }),
-        () => ({ kind: 'truncate', bytes: upTo(100_000) }),
-        () => ({ kind: 'status', status: 500, code: 'InternalError' }),
-        () => ({ kind: 'status', status: 503, code: 'SlowDown' }),
-        () => ({ kind: 'status', status: 429, code: 'TooManyRequests' }),
-        () => ({ kind: 'page' }),
-      ];
+      const passing: readonly (() => NetworkFault)[] = [...passingFaults(upTo, 20), () => ({ kind: 'page' })];
       proxy.setSchedule((_, url) =>
         isItem(url) && random() < 0.3 ? passing[upTo(passing.length)]?.() : undefined,
       );

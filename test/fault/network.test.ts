@@ -21,6 +21,7 @@ import {
   type FaultSchedule,
   type FaultyProxy,
   type NetworkFault,
+  passingFaults,
   startFaultyProxy,
 } from '../support/faulty-proxy.ts';
 import { InstantClock } from '../support/instant-clock.ts';
@@ -50,13 +51,7 @@ const VERIFIED: ReadonlySet<string> = new Set(
 function randomFaults(random: () => number, share: number): FaultSchedule {
   const upTo = (count: number): number => Math.floor(random() * count);
   const faults: readonly ((url: string) => NetworkFault | undefined)[] = [
-    () => ({ kind: 'delay', ms: upTo(4) }),
-    () => ({ kind: 'reset' }),
-    () => ({ kind: 'lost-answer' }),
-    () => ({ kind: 'truncate', bytes: upTo(100_000) }),
-    () => ({ kind: 'status', status: 500, code: 'InternalError' }),
-    () => ({ kind: 'status', status: 503, code: 'SlowDown' }),
-    () => ({ kind: 'status', status: 429, code: 'TooManyRequests' }),
+    ...passingFaults(upTo, 4),
     () => ({ kind: 'status', status: 403, code: 'ExpiredToken' }),
     (url) => (isItem(url) ? { kind: 'status', status: 404, code: 'NoSuchKey' } : undefined),
     (url) => (isItem(url) || isList(url) ? { kind: 'page' } : undefined),

@@ -8,6 +8,7 @@ import {
   type ServerResponse,
 } from 'node:http';
 import type { Socket } from 'node:net';
+import { listen } from './listen.ts';
 
 /** What the network, or something in it, does to one request. */
 export type NetworkFault =
@@ -28,6 +29,27 @@ export type NetworkFault =
   | { readonly kind: 'wrong-range' }
   /** One byte of the body is another. */
   | { readonly kind: 'wrong-byte'; readonly at: number };
+
+/**
+ * Makers of the faults that pass by themselves, and that nobody can take for what a store says of its objects.
+ *
+ * @param upTo draws an integer from 0 below a bound
+ * @param delayMs the longest delay
+ */
+export function passingFaults(
+  upTo: (count: number) => number,
+  delayMs: number,
+): readonly (() => NetworkFault)[] {
+  return [
+    () => ({ kind: 'delay', ms: upTo(delayMs) }),
+    () => ({ kind: 'reset' }),
+    () => ({ kind: 'lost-answer' }),
+    () => ({ kind: 'truncate', bytes: upTo(100_000) }),
+    () => ({ kind: 'status', status: 500, code: 'InternalError' }),
+    () => ({ kind: 'status', status: 503, code: 'SlowDown' }),
+    () => ({ kind: 'status', status: 429, code: 'TooManyRequests' }),
+  ];
+}
 
 /** Chooses what happens to a request; undefined lets it pass. */
 export type FaultSchedule = (method: string, url: string) => NetworkFault | undefined;
@@ -125,12 +147,9 @@ export async function startFaultyProxy(target: string): Promise<FaultyProxy> {
       socket.resetAndDestroy();
     }
   });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  if (address === null || typeof address === 'string') throw new Error('no TCP address');
+  const ownPort = await listen(server);
   return {
-    endpoint: `http://127.0.0.1:${address.port}`,
+    endpoint: `http://127.0.0.1:${ownPort}`,
     counts,
     setSchedule: (next) => {
       schedule = next;

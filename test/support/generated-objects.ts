@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { Agent, createServer, type IncomingMessage, request, type ServerResponse } from 'node:http';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
+import { listen } from './listen.ts';
 
 /** Bytes that are made when they are asked for. */
 export interface GeneratedObject {
@@ -97,12 +98,9 @@ export async function startGeneratingProxy(
     // Whoever gives up before the end ends nothing but this.
     handle(from, answer).catch(() => answer.destroy());
   });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  if (address === null || typeof address === 'string') throw new Error('no TCP address');
+  const ownPort = await listen(server);
   return {
-    endpoint: `http://127.0.0.1:${address.port}`,
+    endpoint: `http://127.0.0.1:${ownPort}`,
     close: async () => {
       server.close();
       server.closeAllConnections();

@@ -20,6 +20,7 @@ import {
   type Upload,
   type UploadPart,
 } from '../../src/ecs/object-store.ts';
+import { NO_REQUESTS } from '../../src/ecs/store-counters.ts';
 
 export interface MemoryStoreOptions {
   /** Default `bucket`. */
@@ -54,19 +55,7 @@ interface MemoryUpload {
 export class MemoryObjectStore implements ObjectStore {
   readonly bucket: string;
   /** Requests by operation, whatever came of them. */
-  readonly requests: Record<StoreOperation, number> = {
-    getRange: 0,
-    get: 0,
-    head: 0,
-    listPage: 0,
-    put: 0,
-    delete: 0,
-    createUpload: 0,
-    putPart: 0,
-    completeUpload: 0,
-    abortUpload: 0,
-    listUploads: 0,
-  };
+  readonly requests: Record<StoreOperation, number> = { ...NO_REQUESTS };
   readonly #objects = new Map<string, StoredObject>();
   readonly #uploads = new Map<string, MemoryUpload>();
   #lastUpload = 0;

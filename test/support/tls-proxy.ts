@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { createServer } from 'node:tls';
 import type { Certificate } from './certificates.ts';
+import { listen } from './listen.ts';
 
 /** An end of TLS before a server on this computer that speaks plain http. */
 export interface TlsProxy {
@@ -39,15 +40,12 @@ export async function startTlsProxy(target: string, certificate: Certificate): P
   });
   // A client that refuses the certificate says so; the test looks at the client.
   server.on('tlsClientError', (_error, socket) => socket.destroy());
-  server.listen(0, 'localhost');
-  await once(server, 'listening');
-  const address = server.address();
-  if (address === null || typeof address === 'string') throw new Error('no TCP address');
+  const ownPort = await listen(server, 'localhost');
   const endAll = (): void => {
     for (const socket of sockets) socket.destroy();
   };
   return {
-    port: address.port,
+    port: ownPort,
     get connections() {
       return connections;
     },
