@@ -83,6 +83,8 @@ export const STORE_REQUESTS_RESERVED = 8;
 
 /** Tries of a request before its error is believed, the first included. */
 export const STORE_TRIES_MAX = 20;
+/** Of these, so many may say that the object ends before the range: a truncated object is an error within a second. */
+export const SHORT_TRIES_MAX = 4;
 export const RETRY_DELAY_MIN_MS = 50;
 export const RETRY_DELAY_MAX_MS = 5_000;
 /** Time to connect, and the longest silence of a connection in use. */
@@ -249,6 +251,7 @@ assert(STORE_REQUESTS_RESERVED < STORE_REQUESTS_MAX);
 assert(OBJECT_MAX_BYTES <= UPLOAD_PARTS_MAX * SINGLE_PUT_MAX_BYTES);
 assert(PROBLEMS_TOLD_MAX < PROBLEMS_MAX);
 assert(RETRY_DELAY_MIN_MS < RETRY_DELAY_MAX_MS);
+assert(SHORT_TRIES_MAX < STORE_TRIES_MAX);
 assert(DISK_WRITE_GRANT_PART * DISK_WRITERS_MAX <= 1 - DISK_TRIM_ABOVE_PART);
 assert(DISK_TRIM_TO_PART < DISK_TRIM_ABOVE_PART);
 assert(DISK_EXTENT_BLOCKS * BLOCK_BYTES >= RANGED_GET_MAX_BYTES);

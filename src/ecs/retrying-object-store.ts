@@ -1,5 +1,5 @@
 import type { Clock } from '../clock.ts';
-import { RETRY_DELAY_MAX_MS, RETRY_DELAY_MIN_MS, STORE_TRIES_MAX } from '../limits.ts';
+import { RETRY_DELAY_MAX_MS, RETRY_DELAY_MIN_MS, SHORT_TRIES_MAX, STORE_TRIES_MAX } from '../limits.ts';
 import { decorate, type StoreRequest } from './decorated-object-store.ts';
 import { StoreError, type ObjectStore, type StoreErrorReason } from './object-store.ts';
 
@@ -14,9 +14,10 @@ export interface RetryOptions {
 }
 
 /**
- * Repeats requests that failed for a reason that may pass, and gives up with the last error. The wait before each
- * repetition is random below a ceiling that doubles ("full jitter"), so that clients which failed together do not
- * come back together. An abort ends the wait.
+ * Repeats requests that failed for a reason that may pass, and gives up with the last error. That an object ends before
+ * the range is believed when it was answered {@link SHORT_TRIES_MAX} times. The wait before each repetition is random
+ * below a ceiling that doubles ("full jitter"), so that clients which failed together do not come back together. An
+ * abort ends the wait.
  *
  * Everything is repeated but a put with `ifNoneMatch` whose first try may have stored the object unseen: the second
  * would find it and report that it was there before.
@@ -28,11 +29,15 @@ export function createRetryingObjectStore(store: ObjectStore, options: RetryOpti
   const { clock, tries = STORE_TRIES_MAX, random = Math.random, onRetry } = options;
   return decorate(store, async (request, run) => {
     const { signal } = request.options;
+    /** Tries that were answered as if the object ended before the range. */
+    let short = 0;
     for (let failed = 1; ; failed++) {
       try {
         return await run();
       } catch (error) {
-        if (failed >= tries || !(error instanceof StoreError) || !isRepeatable(request, error)) throw error;
+        if (!(error instanceof StoreError) || failed >= tries) throw error;
+        if (error.reason === 'short') short += 1;
+        if (short >= SHORT_TRIES_MAX || !isRepeatable(request, error)) throw error;
         const delayMs = retryDelayMs(failed, random());
         onRetry?.(request, error, failed, delayMs);
         await clock.sleep(delayMs, signal).catch((reason: unknown) => {
@@ -58,6 +63,8 @@ export function retryDelayMs(failedTries: number, random: number): number {
 /** With these the store says that it refused the request, so a put has stored nothing. */
 const REFUSALS: ReadonlySet<StoreErrorReason> = new Set(['throttled', 'bad-digest']);
 
-function isRepeatable({ options }: StoreRequest, error: StoreError): boolean {
-  return error.retryable && (options.ifNoneMatch === undefined || REFUSALS.has(error.reason));
+function isRepeatable({ options }: StoreRequest, { reason, retryable }: StoreError): boolean {
+  // Who asks for a range knows that it is there, and something between us and the store may have answered wrongly.
+  if (reason === 'short') return true;
+  return retryable && (options.ifNoneMatch === undefined || REFUSALS.has(reason));
 }

@@ -1,7 +1,12 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { systemClock } from '../../src/clock.ts';
-import { RETRY_DELAY_MAX_MS, RETRY_DELAY_MIN_MS, STORE_TRIES_MAX } from '../../src/limits.ts';
+import {
+  RETRY_DELAY_MAX_MS,
+  RETRY_DELAY_MIN_MS,
+  SHORT_TRIES_MAX,
+  STORE_TRIES_MAX,
+} from '../../src/limits.ts';
 import type { StoreErrorReason } from '../../src/ecs/object-store.ts';
 import { createRetryingObjectStore, retryDelayMs } from '../../src/ecs/retrying-object-store.ts';
 import { describeObjectStore } from '../contract/object-store.ts';
@@ -40,7 +45,6 @@ describe('the retrying store', () => {
     'wrong-secret-key',
     'clock-skew',
     'precondition-failed',
-    'short',
     'too-large',
     'bad-request',
     'untrusted-certificate',
@@ -53,6 +57,19 @@ describe('the retrying store', () => {
     await expect(store.head('key')).rejects.toMatchObject({ reason });
     expect(memory.requests.head).toBe(1);
     expect(clock.sleeps).toEqual([]);
+  });
+
+  test('an object that ends before the range is asked again, and then believed', async () => {
+    const { memory, clock, store } = setUp();
+    const target = Buffer.alloc(7);
+    memory.failNext('getRange', memory.error('timeout'), SHORT_TRIES_MAX);
+    memory.failNext('getRange', memory.error('short'), SHORT_TRIES_MAX - 1);
+    await store.getRange('key', 0, [target]);
+    expect(target.toString()).toBe('content');
+    memory.failNext('getRange', memory.error('short'), SHORT_TRIES_MAX);
+    await expect(store.getRange('key', 0, [target])).rejects.toMatchObject({ reason: 'short' });
+    expect(memory.requests.getRange).toBe(3 * SHORT_TRIES_MAX);
+    expect(clock.sleeps.length).toBe(3 * SHORT_TRIES_MAX - 2);
   });
 
   test('errors that are not the store’s are not repeated', async () => {

@@ -13,7 +13,14 @@ import { BucketContext } from '../../src/fuse/tree/context.ts';
 import { InvalidationRelay } from '../../src/fuse/tree/invalidation.ts';
 import { ManifestShelf } from '../../src/fuse/tree/manifest-shelf.ts';
 import { Problems } from '../../src/fuse/tree/problems.ts';
-import { BLOCK_BYTES, KiB, MiB, REQUEST_TIMEOUT_MS } from '../../src/limits.ts';
+import {
+  BLOCK_BYTES,
+  KiB,
+  MiB,
+  REQUEST_TIMEOUT_MS,
+  SHORT_TRIES_MAX,
+  STORE_TRIES_MAX,
+} from '../../src/limits.ts';
 import { silentLogger } from '../../src/log.ts';
 import { base64, folderOf, freezeTo, onlyDataset, readBack } from '../freeze/support.ts';
 import { datasetOf, randomBytesOf } from '../support/datasets.ts';
@@ -220,6 +227,39 @@ describe('one fault that does not end, and then does', () => {
       lifetime.abort();
     });
   }
+});
+
+describe('a range at the end of an item that is answered as if the item ended before', () => {
+  // The last block has one byte, so that the next range is beyond the end.
+  const items = { tail: randomBytesOf(5, 2 * BLOCK_BYTES + 1) };
+  const readTail = async (): Promise<Buffer> => {
+    await bucket.putDataset(datasetOf('data', items));
+    const { root, lifetime } = mountedTree(STORE_TRIES_MAX);
+    const file = await (await fileAt(root, 'data/data/tail')).open(never, 'read');
+    try {
+      return Buffer.concat(await file.read(2 * BLOCK_BYTES, 1, never));
+    } finally {
+      file.close();
+      lifetime.abort();
+    }
+  };
+
+  test('is asked for again', async () => {
+    let wrong = 0;
+    proxy.setSchedule((_, url) => {
+      wrong += isItem(url) ? 1 : 0;
+      return isItem(url) && wrong < SHORT_TRIES_MAX ? { kind: 'wrong-range' } : undefined;
+    });
+    expect(await readTail()).toEqual(items.tail.subarray(-1));
+    expect(proxy.counts.get('wrong-range')).toBe(SHORT_TRIES_MAX - 1);
+  });
+
+  test('is an error soon when that does not end', async () => {
+    proxy.setSchedule((_, url) => (isItem(url) ? { kind: 'wrong-range' } : undefined));
+    await expect(readTail()).rejects.toMatchObject({ code: 'EIO' });
+    expect(proxy.counts.get('wrong-range')).toBe(SHORT_TRIES_MAX);
+    expect(clock.sleeps.reduce((sum, ms) => sum + ms, 0)).toBeLessThan(1_000);
+  });
 });
 
 describe('freezing over a network that fails', () => {
