@@ -1,9 +1,9 @@
-import type { Readable } from 'node:stream';
 import { forEachBounded } from '../for-each-bounded.ts';
 import { MiB, UPLOAD_PART_BYTES, UPLOAD_PARTS_AT_ONCE_MAX, UPLOAD_PARTS_MAX } from '../limits.ts';
 import {
   type CreateUploadOptions,
   type ObjectStore,
+  type Pieces,
   type RequestOptions,
   StoreError,
   type Upload,
@@ -17,7 +17,7 @@ export interface PartedBody {
   /** The MD5s of the parts one after the other, 16 bytes each. */
   readonly partMd5s: Uint8Array;
   /** Opens a range, anew for every try. */
-  open(start: number, end: number): Readable;
+  open(start: number, end: number): Pieces;
 }
 
 /** An upload that an earlier call has begun for the same content, in the same parts. */

@@ -1,4 +1,3 @@
-import type { Readable } from 'node:stream';
 import { FsError, type FsErrorCode } from '../errors.ts';
 
 /**
@@ -164,8 +163,21 @@ export interface ListedObject {
   readonly lastModified: number;
 }
 
-/** Bytes in memory, or a stream that can be opened anew for every try. */
-export type PutBody = Uint8Array | { readonly size: number; open(): Readable };
+/** Bytes in memory, or content that comes piece by piece. */
+export type PutBody = Uint8Array | StreamedBody;
+
+/** Content that is never in memory as a whole. */
+export interface StreamedBody {
+  /** Bytes. */
+  readonly size: number;
+  /**
+   * Opens it, anew for every try. A piece is the store's until it asks for the next one, and may be overwritten then. Who
+   * gives up ends the iteration, once the piece that is under way has come.
+   */
+  open(): Pieces;
+}
+
+export type Pieces = AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
 
 export interface PutOptions extends RequestOptions {
   /** User metadata. Values are printable ASCII without spaces at their ends: no other arrives everywhere. */

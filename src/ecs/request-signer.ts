@@ -19,7 +19,15 @@ export interface SignerOptions {
   readonly host: string;
 }
 
+/** Values by name. */
 type Headers = Readonly<Record<string, string>>;
+
+interface Signable {
+  readonly method: string;
+  readonly path: string;
+  readonly query?: Headers;
+  readonly headers: Headers;
+}
 
 interface Signed {
   readonly headers: Headers;
@@ -28,10 +36,7 @@ interface Signed {
   readonly until: number;
 }
 
-/**
- * Signs requests without a body (AWS Signature Version 4). The range is not signed, so that all the parts of an object
- * that are read within {@link SIGNATURE_KEEP_MS} share one signature.
- */
+/** Signs requests (AWS Signature Version 4). */
 export class RequestSigner {
   readonly #options: SignerOptions;
   readonly #signed = new LRUCache<string, Signed>({ max: SIGNATURES_MAX });
@@ -41,7 +46,8 @@ export class RequestSigner {
   }
 
   /**
-   * The headers to send, Host excepted.
+   * The headers to send with a request without a body, Host excepted. The range is not signed, so that all the parts of an
+   * object that are read within {@link SIGNATURE_KEEP_MS} share one signature.
    *
    * @param path as it is sent, percent-encoded
    */
@@ -51,6 +57,33 @@ export class RequestSigner {
     if (known && known.until > performance.now() && isSame(known.credentials, credentials)) {
       return known.headers;
     }
+    const headers = await this.#sign(credentials, {
+      method,
+      path,
+      headers: { [SHA256_HEADER]: EMPTY_SHA256 },
+    });
+    this.#signed.set(`${method} ${path}`, {
+      headers,
+      credentials,
+      until: performance.now() + SIGNATURE_KEEP_MS,
+    });
+    return headers;
+  }
+
+  /**
+   * The headers to send with a PUT, Host excepted. The content is not signed, but its MD5 is, where the headers have it.
+   *
+   * @param path as it is sent, percent-encoded
+   * @param query as it is before it is encoded
+   * @param headers names in lower case
+   */
+  async signPut(path: string, query: Headers, headers: Headers): Promise<Headers> {
+    const credentials = await this.#options.credentials();
+    const signable = { ...headers, [SHA256_HEADER]: 'UNSIGNED-PAYLOAD' };
+    return this.#sign(credentials, { method: 'PUT', path, query, headers: signable });
+  }
+
+  async #sign(credentials: S3Credentials, { headers, query = {}, ...request }: Signable): Promise<Headers> {
     const { host, region } = this.#options;
     const signer = new SignatureV4({
       credentials,
@@ -60,24 +93,19 @@ export class RequestSigner {
       // S3 signs the path as it is sent.
       uriEscapePath: false,
     });
-    const request = await signer.sign({
-      method,
+    const { headers: signed } = await signer.sign({
+      ...request,
       protocol: 'http:',
       hostname: host,
-      path,
-      query: {},
-      headers: { host, 'x-amz-content-sha256': EMPTY_SHA256 },
+      query: { ...query },
+      headers: { host, ...headers },
     });
-    const { host: _, ...headers } = request.headers;
-    this.#signed.set(`${method} ${path}`, {
-      headers,
-      credentials,
-      until: performance.now() + SIGNATURE_KEEP_MS,
-    });
-    return headers;
+    const { host: _, ...others } = signed;
+    return others;
   }
 }
 
+const SHA256_HEADER = 'x-amz-content-sha256';
 const EMPTY_SHA256 = createHash('sha256').digest('hex');
 
 function isSame(a: S3Credentials, b: S3Credentials): boolean {

@@ -4,7 +4,6 @@ import { Agent as HttpsAgent } from 'node:https';
 import {
   DeleteObjectCommand,
   ListObjectsV2Command,
-  PutObjectCommand,
   S3Client,
   type ListObjectsV2CommandOutput,
   type S3ClientConfig,
@@ -29,9 +28,11 @@ import {
 } from './object-store.ts';
 import type { S3Credentials } from './request-signer.ts';
 import { toStoreError } from './s3-errors.ts';
-import { S3Reader, unquoted } from './s3-reader.ts';
-import { assertMetadata, sendBody } from './s3-put-body.ts';
+import { unquoted } from './s3-answer.ts';
+import { S3Reader } from './s3-reader.ts';
+import { S3Requests } from './s3-requests.ts';
 import { type Sending, S3Uploads } from './s3-uploads.ts';
+import { assertMetadata, S3Writer } from './s3-writer.ts';
 
 export type { S3Credentials } from './request-signer.ts';
 
@@ -55,8 +56,8 @@ export interface S3ObjectStore extends ObjectStore {
 }
 
 /**
- * A bucket of an S3-compatible store: what reads objects is {@link S3Reader}, the SDK does the rest. Every request is
- * made once: repeating and limiting are decorators' work.
+ * A bucket of an S3-compatible store: {@link S3Requests} carry content, the SDK does the rest. Every request is made
+ * once: repeating and limiting are decorators' work.
  *
  * The answer to a HEAD has no body that could say more than its status: a missing bucket is `no-such-key` there, and
  * whatever is wrong with the credentials `access-denied`.
@@ -68,14 +69,18 @@ export function createS3ObjectStore(options: S3StoreOptions): S3ObjectStore {
 class S3Store implements S3ObjectStore {
   readonly bucket: string;
   readonly #client: S3Client;
+  readonly #requests: S3Requests;
   readonly #reader: S3Reader;
+  readonly #writer: S3Writer;
   readonly #uploads: S3Uploads;
 
   constructor(options: S3StoreOptions) {
     const { bucket, endpoint, region = 'us-east-1' } = options;
     const agentOptions = { keepAlive: true, maxSockets: STORE_REQUESTS_MAX };
     this.bucket = bucket;
-    this.#reader = new S3Reader({ ...options, region });
+    this.#requests = new S3Requests({ ...options, region });
+    this.#reader = new S3Reader(bucket, this.#requests);
+    this.#writer = new S3Writer(bucket, this.#requests);
     // The SDK tells whoever runs Node 20 that its next versions will not; our user can do nothing about that.
     process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] ??= 'true';
     this.#client = new S3Client({
@@ -121,15 +126,18 @@ class S3Store implements S3ObjectStore {
   ): Promise<ObjectInfo> {
     const length = targets.reduce((sum, target) => sum + target.length, 0);
     assert(Number.isSafeInteger(offset) && offset >= 0 && length > 0);
-    return this.#object(key, signal, () => this.#reader.getRange(key, offset, targets, signal, onFilled));
+    this.#checkKey(key);
+    return this.#reader.getRange(key, offset, targets, signal, onFilled);
   }
 
   async get(key: string, maxBytes: number, { signal }: RequestOptions = {}): Promise<StoredObject> {
-    return this.#object(key, signal, () => this.#reader.get(key, maxBytes, signal));
+    this.#checkKey(key);
+    return this.#reader.get(key, maxBytes, signal);
   }
 
   async head(key: string, { signal }: RequestOptions = {}): Promise<ObjectInfo> {
-    return this.#object(key, signal, () => this.#reader.head(key, signal));
+    this.#checkKey(key);
+    return this.#reader.head(key, signal);
   }
 
   async listPage(query: ListQuery, { signal }: RequestOptions = {}): Promise<ListPage> {
@@ -152,28 +160,8 @@ class S3Store implements S3ObjectStore {
   }
 
   async put(key: string, body: PutBody, options: PutOptions = {}): Promise<void> {
-    const { signal, metadata = {}, md5, ifNoneMatch } = options;
-    const where = { bucket: this.bucket, key };
-    assertMetadata(where, metadata);
-    const { ETag } = await sendBody(where, body, signal, (content, size, either) =>
-      this.#object(key, either, (sending) =>
-        this.#client.send(
-          new PutObjectCommand({
-            Bucket: this.bucket,
-            Key: key,
-            Body: content,
-            ContentLength: size,
-            ContentMD5: md5 && Buffer.from(md5).toString('base64'),
-            Metadata: { ...metadata },
-            IfNoneMatch: ifNoneMatch,
-          }),
-          sending,
-        ),
-      ),
-    );
-    // A proxy's login page is a 200, too, and every S3 store says what it has stored.
-    if (!ETag)
-      throw this.#error('bad-response', key, 'the answer to a put has no ETag: it is not from an S3 store');
+    this.#checkKey(key);
+    await this.#writer.put(key, body, options);
   }
 
   async delete(key: string, { signal }: RequestOptions = {}): Promise<void> {
@@ -192,10 +180,8 @@ class S3Store implements S3ObjectStore {
   }
 
   async putPart(part: UploadPart, body: PutBody, { signal, md5 }: PutPartOptions = {}): Promise<string> {
-    const { key } = part;
-    return sendBody({ bucket: this.bucket, key }, body, signal, (content, size, either) =>
-      this.#object(key, either, (sending) => this.#uploads.putPart(part, content, size, md5, sending)),
-    );
+    this.#checkKey(part.key);
+    return this.#writer.putPart(part, body, md5, signal);
   }
 
   async completeUpload(
@@ -220,20 +206,25 @@ class S3Store implements S3ObjectStore {
 
   close(): void {
     this.#client.destroy();
-    this.#reader.close();
+    this.#requests.close();
   }
 
-  /** A request for one object. Without a key the path would be the bucket's, and a delete remove it. */
+  /** Without a key the path would be the bucket's, and a delete remove it. */
+  #checkKey(key: string): void {
+    if (key === '') throw this.#error('bad-request', key, 'a key has at least one character');
+  }
+
+  /** A request for one object, by the SDK. */
   async #object<T>(
     key: string,
     signal: AbortSignal | undefined,
     request: (sending: Sending) => Promise<T>,
   ): Promise<T> {
-    if (key === '') throw this.#error('bad-request', key, 'a key has at least one character');
+    this.#checkKey(key);
     return this.#request(key, signal, request);
   }
 
-  /** Runs one request, and turns what it throws into what the port promises. */
+  /** Has the SDK make a request, and turns what it throws into what the port promises. */
   async #request<T>(
     key: string,
     signal: AbortSignal | undefined,

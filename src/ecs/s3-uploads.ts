@@ -1,13 +1,11 @@
-import type { Readable } from 'node:stream';
 import {
   AbortMultipartUploadCommand,
   CompleteMultipartUploadCommand,
   CreateMultipartUploadCommand,
   ListMultipartUploadsCommand,
   type S3Client,
-  UploadPartCommand,
 } from '@aws-sdk/client-s3';
-import { type CompletedPart, StoreError, type Upload, type UploadPart } from './object-store.ts';
+import { type CompletedPart, StoreError, type Upload } from './object-store.ts';
 
 /** Options of a send. */
 export interface Sending {
@@ -30,28 +28,6 @@ export class S3Uploads {
       sending,
     );
     return UploadId || this.#missing(key, 'the answer to a new multipart upload has no id');
-  }
-
-  async putPart(
-    { key, id, number }: UploadPart,
-    content: Uint8Array | Readable,
-    size: number,
-    md5: Uint8Array | undefined,
-    sending: Sending,
-  ): Promise<string> {
-    const { ETag } = await this.#client.send(
-      new UploadPartCommand({
-        Bucket: this.#bucket,
-        Key: key,
-        UploadId: id,
-        PartNumber: number,
-        Body: content,
-        ContentLength: size,
-        ContentMD5: md5 && Buffer.from(md5).toString('base64'),
-      }),
-      sending,
-    );
-    return ETag || this.#missing(key, `the answer to part ${number} has no ETag`);
   }
 
   /** The SDK throws the error that an answer with status 200 may have. The ETag is left alone: Ceph 16 sends none. */

@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto';
-import { Readable } from 'node:stream';
 import { setImmediate } from 'node:timers/promises';
 import { UserError } from '../errors.ts';
 import { KiB } from '../limits.ts';
@@ -42,7 +41,7 @@ export class DatasetWriter {
       size += piece.length;
       await setImmediate();
     }
-    const open = (): Readable => Readable.from(batched(pieces()), { objectMode: false });
+    const open = (): Iterable<Buffer> => batched(pieces());
     await this.#put(path, { size, open }, hash.digest(), {});
   }
 

@@ -4,11 +4,8 @@ import { constants } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { parentPort } from 'node:worker_threads';
 import { messageOf } from '../errors.ts';
-import { FREEZE_READ_BYTES } from '../limits.ts';
 import type { HashReply, HashRequest, PartedMd5 } from './file-hasher.ts';
-
-/** One is read into while the other is hashed. */
-let [next, other] = [Buffer.allocUnsafeSlow(FREEZE_READ_BYTES), Buffer.allocUnsafeSlow(FREEZE_READ_BYTES)];
+import { filePieces } from './file-pieces.ts';
 
 async function md5Of({ path, partBytes = Infinity }: HashRequest): Promise<PartedMd5> {
   // A FIFO that took the file's place would hold the thread for ever.
@@ -17,28 +14,24 @@ async function md5Of({ path, partBytes = Infinity }: HashRequest): Promise<Parte
   const partMd5s: Buffer[] = [];
   let part = createHash('md5');
   let partLength = 0;
-  /** No piece goes over the end of a part. */
-  const read = (): Promise<{ readonly bytesRead: number }> => {
-    [next, other] = [other, next];
-    return file.read(next, 0, Math.min(next.length, partBytes - partLength), null);
+  const endPart = (): void => {
+    partMd5s.push(part.digest());
+    part = createHash('md5');
+    partLength = 0;
   };
-  for (let reading = read(); ; ) {
-    const { bytesRead } = await reading;
-    const piece = next.subarray(0, bytesRead);
-    partLength += bytesRead;
-    const isPartEnd = partLength === partBytes || (bytesRead === 0 && partLength > 0);
-    if (isPartEnd) partLength = 0;
-    if (bytesRead > 0) reading = read();
+  for await (const piece of filePieces(file, 0, Infinity)) {
     whole.update(piece);
-    if (partBytes !== Infinity) {
-      part.update(piece);
-      if (isPartEnd) {
-        partMd5s.push(part.digest());
-        part = createHash('md5');
-      }
+    if (partBytes === Infinity) continue;
+    for (let rest = piece; rest.length > 0; ) {
+      const head = rest.subarray(0, partBytes - partLength);
+      part.update(head);
+      partLength += head.length;
+      if (partLength === partBytes) endPart();
+      rest = rest.subarray(head.length);
     }
-    if (bytesRead === 0) return { md5: whole.digest('hex'), partMd5s: Buffer.concat(partMd5s) };
   }
+  if (partLength > 0) endPart();
+  return { md5: whole.digest('hex'), partMd5s: Buffer.concat(partMd5s) };
 }
 
 async function answer(request: HashRequest): Promise<void> {

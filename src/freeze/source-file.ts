@@ -1,8 +1,7 @@
 import { constants, type BigIntStats } from 'node:fs';
 import { type FileHandle, open, stat } from 'node:fs/promises';
-import { Readable } from 'node:stream';
 import { UserError } from '../errors.ts';
-import { FREEZE_READ_BYTES } from '../limits.ts';
+import { filePieces } from './file-pieces.ts';
 
 /** A file that was looked at, and what tells whether it is still the same. */
 export interface SourceFile {
@@ -65,30 +64,25 @@ export async function readSourceFile(file: SourceFile): Promise<Buffer> {
 }
 
 /**
- * The content of a file, or of a part of it, as a stream. It fails with a SourceChangedError, before its end, when the
- * file is not what it was.
+ * The content of a file, or of a part of it, as {@link filePieces}. It fails with a SourceChangedError, before its last
+ * piece, when the file is not what it was.
  *
  * @param onRead called with the number of bytes of every piece
  */
-export function streamSourceFile(
+export async function* streamSourceFile(
   file: SourceFile,
   onRead: (bytes: number) => void,
   { start, end } = { start: 0, end: file.size },
-): Readable {
-  const pieces = async function* (): AsyncGenerator<Buffer, void, undefined> {
-    await using handle = await openUnchanged(file);
-    let position = start;
-    while (position < end) {
-      const piece = Buffer.allocUnsafe(Math.min(FREEZE_READ_BYTES, end - position));
-      const { bytesRead } = await handle.read(piece, 0, piece.length, position);
-      if (bytesRead === 0) throw new SourceChangedError(file.path);
-      position += bytesRead;
-      if (position === end) compare(file, await handle.stat({ bigint: true }));
-      onRead(bytesRead);
-      yield piece.subarray(0, bytesRead);
-    }
-  };
-  return Readable.from(pieces(), { objectMode: false, highWaterMark: FREEZE_READ_BYTES });
+): AsyncGenerator<Buffer, void, undefined> {
+  await using handle = await openUnchanged(file);
+  let position = start;
+  for await (const piece of filePieces(handle, start, end)) {
+    position += piece.length;
+    if (position === end) compare(file, await handle.stat({ bigint: true }));
+    onRead(piece.length);
+    yield piece;
+  }
+  if (position < end) throw new SourceChangedError(file.path);
 }
 
 /** Without O_NONBLOCK a FIFO that took the file's place would wait for its writer for ever. */

@@ -1,6 +1,5 @@
 import { once } from 'node:events';
 import { createServer, type Socket } from 'node:net';
-import { Readable } from 'node:stream';
 import { afterEach, describe, expect, test } from 'vitest';
 import { isAbort } from '../../src/errors.ts';
 import type { ObjectStore } from '../../src/ecs/object-store.ts';
@@ -43,6 +42,14 @@ const credentials = async () => ({ accessKeyId: 'KEY', secretAccessKey: 'TOP-SEC
 
 function open(endpoint: string, silenceTimeoutMs = PROMPT_MS): S3ObjectStore {
   return createS3ObjectStore({ bucket: 'bucket', endpoint, credentials, silenceTimeoutMs });
+}
+
+function* endless(onClosed = () => {}): Generator<Uint8Array> {
+  try {
+    for (;;) yield Buffer.alloc(65_536);
+  } finally {
+    onClosed();
+  }
 }
 
 /** Reads bytes 5 to 9 and gives them as text. */
@@ -316,8 +323,7 @@ describe('silence', () => {
 
   test('within an upload that the server does not read to its end', async () => {
     const s3 = await serve((socket) => socket.pause(), SILENCE_MS);
-    const endless = new Readable({ read: () => endless.push(Buffer.alloc(65_536)) });
-    await expectReason(s3.put('key', { size: 1e9, open: () => endless }), 'timeout');
+    await expectReason(s3.put('key', { size: 1e9, open: () => endless() }), 'timeout');
   });
 });
 
@@ -406,10 +412,30 @@ describe('error answers', () => {
 
   test('an upload that is refused before it was sent: its connection and its source are closed', async () => {
     const s3 = await serve(refusal(403, 'AccessDenied'));
-    const endless = new Readable({ read: () => endless.push(Buffer.alloc(65_536)) });
-    await expectReason(s3.put('key', { size: 1e12, open: () => endless }), 'access-denied');
+    let isClosed = false;
+    const content = () =>
+      endless(() => {
+        isClosed = true;
+      });
+    await expectReason(s3.put('key', { size: 1e12, open: content }), 'access-denied');
     await server?.idle();
-    expect(endless.destroyed).toBe(true);
+    await expect.poll(() => isClosed).toBe(true);
+  });
+
+  test('an upload that the server says to have stored before it was sent', async () => {
+    const s3 = await serve(httpAnswer(200, { ...INFO, 'Content-Length': 0 }));
+    await expectReason(s3.put('key', { size: 1e12, open: () => endless() }), 'bad-response');
+    await server?.idle();
+  });
+
+  test('an answer to an upload that goes on for ever', async () => {
+    const s3 = await serve((socket) => {
+      const more = () => socket.write(Buffer.alloc(65_536), (error) => error ?? more());
+      socket.write(httpAnswer(200, { ...INFO, 'Content-Length': 1e12 }));
+      more();
+    });
+    await expectReason(s3.put('key', Buffer.from('content')), 'bad-response');
+    await server?.idle();
   });
 
   test('delete of a missing key that the store minds', async () => {

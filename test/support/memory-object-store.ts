@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto';
-import { addAbortSignal } from 'node:stream';
 import type { StoreOperation } from '../../src/ecs/decorated-object-store.ts';
 import {
   StoreError,
@@ -16,6 +15,7 @@ import {
   type RangeOptions,
   type RequestOptions,
   type StoredObject,
+  type StreamedBody,
   type StoreErrorReason,
   type Upload,
   type UploadPart,
@@ -350,18 +350,25 @@ function parseToken(token: string | undefined): readonly ['first' | 'next' | 'af
   return ['first', ''];
 }
 
-async function collect(body: Exclude<PutBody, Uint8Array>, signal: AbortSignal | undefined): Promise<Buffer> {
-  const stream = body.open();
-  if (signal) addAbortSignal(signal, stream);
-  try {
+async function collect(body: StreamedBody, signal: AbortSignal | undefined): Promise<Buffer> {
+  const collecting = (async () => {
     const chunks: Buffer[] = [];
-    for await (const chunk of stream) chunks.push(Buffer.from(chunk));
+    for await (const chunk of body.open()) {
+      if (signal?.aborted) break;
+      chunks.push(Buffer.from(chunk));
+    }
     return Buffer.concat(chunks);
-  } catch (error) {
-    signal?.throwIfAborted();
-    throw error;
+  })();
+  if (!signal) return collecting;
+  let onAbort = (): void => {};
+  const aborted = new Promise<never>((_, reject) => {
+    onAbort = () => reject(signal.reason);
+    signal.addEventListener('abort', onAbort);
+  });
+  try {
+    return await Promise.race([collecting, aborted]);
   } finally {
-    stream.destroy();
+    signal.removeEventListener('abort', onAbort);
   }
 }
 

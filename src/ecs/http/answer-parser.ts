@@ -1,6 +1,8 @@
 import { isUtf8 } from 'node:buffer';
 import { HTTP_HEAD_MAX_BYTES } from '../../limits.ts';
 
+export type HttpMethod = 'GET' | 'HEAD' | 'PUT';
+
 /** What stands before the body of an answer. */
 export interface AnswerHead {
   readonly status: number;
@@ -66,7 +68,7 @@ export class AnswerParser {
   }
 
   /** A request was sent. */
-  expect(method: 'GET' | 'HEAD', listener: AnswerListener): void {
+  expect(method: HttpMethod, listener: AnswerListener): void {
     this.#listener = listener;
     this.#isHead = method === 'HEAD';
     this.#state = 'head';

@@ -1,14 +1,22 @@
 import { type Socket, connect as connectPlain, isIP } from 'node:net';
 import { type ConnectionOptions, connect as connectSecurely } from 'node:tls';
 import { HTTP_SCRATCH_BYTES } from '../../limits.ts';
-import { type AnswerListener, AnswerParser } from './answer-parser.ts';
+import { type AnswerListener, AnswerParser, type HttpMethod, HttpSyntaxError } from './answer-parser.ts';
 
 export interface HttpRequest {
-  readonly method: 'GET' | 'HEAD';
+  readonly method: HttpMethod;
   /** As it is sent, percent-encoded. */
   readonly path: string;
+  /** With a body, Content-Length among them. */
   readonly headers: Readonly<Record<string, string>>;
+  readonly body?: RequestBody | undefined;
 }
+
+/**
+ * Bytes, or pieces that have `size` bytes together. A piece is left alone once the next one is asked for; what they fail
+ * with ends the exchange.
+ */
+export type RequestBody = Uint8Array | { readonly size: number; readonly pieces: AsyncIterable<Uint8Array> };
 
 /** What becomes of one request: an answer up to its end, or an error, and then nothing more. */
 export interface HttpExchange extends AnswerListener {
@@ -48,6 +56,9 @@ export class HttpConnection {
   readonly #connecting: NodeJS.Timeout;
   #exchange: HttpExchange | undefined;
   #isClosed = false;
+  /** What the body of the request still has, in bytes. */
+  #unsent = 0;
+  #isRefused = false;
   /** Whether the socket now reads into the room of the exchange. */
   #lands = false;
 
@@ -68,20 +79,32 @@ export class HttpConnection {
   }
 
   /** Sends a request; the connection is free. */
-  send({ method, path, headers }: HttpRequest, exchange: HttpExchange): void {
+  send({ method, path, headers, body }: HttpRequest, exchange: HttpExchange): void {
     this.#exchange = exchange;
     this.#parser.expect(method, {
-      onHead: (head) => exchange.onHead(head),
+      onHead: (head) => {
+        this.#isRefused = head.status >= 300;
+        exchange.onHead(head);
+      },
       onData: (bytes) => exchange.onData(bytes),
       onEnd: () => {
+        if (this.#unsent > 0 && !this.#isRefused) throw new HttpSyntaxError('an answer to half of a request');
         this.#exchange = undefined;
         exchange.onEnd();
       },
     });
     const fields = Object.entries({ host: this.#origin.url.host, ...headers });
     const lines = fields.map(([name, value]) => `${name}: ${value}`);
+    this.#isRefused = false;
     this.#socket.ref().setTimeout(this.#origin.silenceTimeoutMs);
+    this.#socket.cork();
     this.#socket.write(`${[`${method} ${path} HTTP/1.1`, ...lines].join('\r\n')}\r\n\r\n`, 'latin1');
+    if (body instanceof Uint8Array) this.#socket.write(body);
+    else if (body) {
+      this.#unsent = body.size;
+      void this.#sendPieces(body.pieces, exchange);
+    }
+    this.#socket.uncork();
   }
 
   /** For how long the server keeps it, in ms; undefined where it does not say. */
@@ -122,6 +145,21 @@ export class HttpConnection {
     return connectSecurely(options).setNoDelay(true);
   }
 
+  /** One piece after the other, as the socket takes them, and no more once the request is refused or given up. */
+  async #sendPieces(pieces: AsyncIterable<Uint8Array>, exchange: HttpExchange): Promise<void> {
+    try {
+      for await (const piece of pieces) {
+        if (this.#exchange !== exchange || this.#isRefused) return;
+        this.#unsent -= piece.length;
+        await new Promise<void>((resolve, reject) => {
+          this.#socket.write(piece, (error) => (error ? reject(error) : resolve()));
+        });
+      }
+    } catch (error) {
+      if (this.#exchange === exchange) this.#fail(error instanceof Error ? error : new Error(String(error)));
+    }
+  }
+
   /** Where the socket puts what it reads next. */
   #nextBuffer(): Uint8Array {
     const left = this.#parser.room;
@@ -146,7 +184,7 @@ export class HttpConnection {
 
   #free(): void {
     if (!this.#parser.isIdle) return;
-    if (!this.#parser.keepsAlive) return this.#close();
+    if (!this.#parser.keepsAlive || this.#unsent > 0) return this.#close();
     this.#socket.unref().setTimeout(0);
     this.#keeper.onFree(this);
   }

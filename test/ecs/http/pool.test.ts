@@ -1,9 +1,13 @@
+import { createHash } from 'node:crypto';
+import { createServer } from 'node:http';
 import type { Socket } from 'node:net';
+import * as fc from 'fast-check';
 import { afterEach, expect, test } from 'vitest';
-import type { HttpExchange } from '../../../src/ecs/http/connection.ts';
+import type { HttpExchange, HttpRequest } from '../../../src/ecs/http/connection.ts';
 import { HttpPool, type HttpPoolOptions } from '../../../src/ecs/http/pool.ts';
 import { randomBytesOf } from '../../support/datasets.ts';
 import { type FakeServer, httpAnswer, startFakeServer } from '../../support/fake-server.ts';
+import { listen } from '../../support/listen.ts';
 
 let server: FakeServer | undefined;
 let pool: HttpPool | undefined;
@@ -21,19 +25,27 @@ async function serve(
   options: Partial<HttpPoolOptions> = {},
 ): Promise<HttpPool> {
   server = await startFakeServer(answer);
-  pool = new HttpPool({
-    url: new URL(server.endpoint),
+  pool = poolOf(server.endpoint, options);
+  return pool;
+}
+
+function poolOf(endpoint: string, options: Partial<HttpPoolOptions> = {}): HttpPool {
+  return new HttpPool({
+    url: new URL(endpoint),
     connectionsMax: 4,
     keepMs: 60_000,
     connectTimeoutMs: 5_000,
     silenceTimeoutMs: 5_000,
     ...options,
   });
-  return pool;
 }
 
 /** Makes a request; its body lands in the target, as far as there is one, else it is collected. */
 function get(from: HttpPool, path = '/', target = Buffer.of()) {
+  return ask(from, { method: 'GET', path, headers: {} }, target);
+}
+
+function ask(from: HttpPool, request: HttpRequest, target = Buffer.of()) {
   let giveUp = (): void => {};
   const answer = new Promise<{ readonly body: string; readonly landed: number }>((resolve, reject) => {
     let landed = 0;
@@ -52,7 +64,7 @@ function get(from: HttpPool, path = '/', target = Buffer.of()) {
       onEnd: () => resolve({ body: Buffer.concat(chunks).toString(), landed }),
       onError: reject,
     };
-    giveUp = from.request({ method: 'GET', path, headers: {} }, exchange);
+    giveUp = from.request(request, exchange);
   });
   return { answer, giveUp };
 }
@@ -144,3 +156,59 @@ test('when it is over, requests under way and those that wait fail', async () =>
   for (const { answer } of asked) await expect(answer).rejects.toThrow('closed');
   await expect(get(http).answer).rejects.toThrow('closed');
 });
+
+test('bodies of requests, whole and in pieces, over one connection', async () => {
+  const sizes = fc.array(fc.oneof(fc.nat(10), fc.nat(300_000)), { maxLength: 5 });
+  const bodies = fc.array(fc.record({ seed: fc.nat(99), sizes, isWhole: fc.boolean() }), { maxLength: 4 });
+  let connections = 0;
+  const hashing = createServer((request, response) => {
+    const hash = createHash('md5');
+    request.on('data', (chunk: Buffer) => hash.update(chunk));
+    request.on('end', () => response.end(hash.digest('hex')));
+  }).on('connection', () => (connections += 1));
+  const port = await listen(hashing);
+  const http = poolOf(`http://127.0.0.1:${port}`);
+  try {
+    await fc.assert(
+      fc.asyncProperty(bodies, async (all) => {
+        for (const { seed, sizes: lengths, isWhole } of all) {
+          const size = lengths.reduce((sum, length) => sum + length, 0);
+          const content = randomBytesOf(seed, size);
+          const body = isWhole ? content : { size, pieces: overwritten(content, lengths) };
+          const headers = { 'content-length': `${size}` };
+          const answer = await ask(http, { method: 'PUT', path: '/', headers, body }).answer;
+          expect(answer.body).toBe(createHash('md5').update(content).digest('hex'));
+        }
+      }),
+      { numRuns: 20 },
+    );
+    expect(connections).toBe(1);
+  } finally {
+    http.destroy();
+    hashing.close();
+  }
+});
+
+test('a body that fails ends its request, and the connection with it', async () => {
+  const failure = new Error('disk on fire');
+  const pieces = async function* (): AsyncGenerator<Uint8Array> {
+    yield Buffer.from('begin');
+    throw failure;
+  };
+  const http = await serve(() => {});
+  const body = { size: 100, pieces: pieces() };
+  const { answer } = ask(http, { method: 'PUT', path: '/', headers: { 'content-length': '100' }, body });
+  await expect(answer).rejects.toBe(failure);
+  await server?.idle();
+});
+
+/** Pieces of these lengths in one buffer, each overwritten once the next is asked for. */
+async function* overwritten(content: Buffer, lengths: readonly number[]): AsyncGenerator<Uint8Array> {
+  const buffer = Buffer.alloc(Math.max(0, ...lengths));
+  let at = 0;
+  for (const length of lengths) {
+    at += content.copy(buffer, 0, at, at + length);
+    yield buffer.subarray(0, length);
+    buffer.fill(0);
+  }
+}

@@ -1,0 +1,240 @@
+import {
+  CONNECTION_KEEP_MS,
+  CONNECT_TIMEOUT_MS,
+  KiB,
+  REQUEST_TIMEOUT_MS,
+  STORE_REQUESTS_MAX,
+} from '../limits.ts';
+import type { AnswerHead } from './http/answer-parser.ts';
+import type { HttpExchange, HttpRequest, RequestBody } from './http/connection.ts';
+import { HttpPool } from './http/pool.ts';
+import { RequestSigner, type S3Credentials } from './request-signer.ts';
+import type { BodySink } from './response-body.ts';
+import { headOf, refusalOf, type S3Head } from './s3-answer.ts';
+import { toStoreError } from './s3-errors.ts';
+
+export interface S3RequestsOptions {
+  readonly bucket: string;
+  readonly endpoint: string;
+  readonly credentials: () => Promise<S3Credentials>;
+  readonly region: string;
+  readonly connectTimeoutMs?: number | undefined;
+  readonly silenceTimeoutMs?: number | undefined;
+}
+
+/** A request for one object. */
+export interface S3Request {
+  readonly method: HttpRequest['method'];
+  readonly key: string;
+  readonly query?: Readonly<Record<string, string>>;
+  /** Names in lower case. Of a PUT those that S3 wants to be signed are signed. */
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: RequestBody;
+}
+
+/** An error answer is read up to this size; a longer one is no S3 error. */
+const ERROR_BODY_MAX_BYTES = 64 * KiB;
+
+/**
+ * The requests that carry content, and HEAD, over connections of our own and without the SDK's layers, which cost several
+ * times what the requests themselves do.
+ */
+export class S3Requests {
+  readonly #bucket: string;
+  readonly #basePath: string;
+  readonly #pool: HttpPool;
+  readonly #signer: RequestSigner;
+
+  constructor(options: S3RequestsOptions) {
+    const { bucket, credentials, region } = options;
+    const url = new URL(options.endpoint);
+    this.#bucket = bucket;
+    this.#basePath = `${url.pathname.replace(/\/+$/, '')}/${escaped(bucket)}`;
+    this.#signer = new RequestSigner({ credentials, region, host: url.host });
+    this.#pool = new HttpPool({
+      url,
+      connectionsMax: STORE_REQUESTS_MAX,
+      keepMs: CONNECTION_KEEP_MS,
+      connectTimeoutMs: options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS,
+      silenceTimeoutMs: options.silenceTimeoutMs ?? REQUEST_TIMEOUT_MS,
+    });
+  }
+
+  /**
+   * Makes a request once.
+   *
+   * @param sinkFor takes the body of an answer that is no refusal; default: it is read and forgotten
+   * @throws StoreError, or the signal's reason
+   */
+  async send(
+    { method, key, query = {}, headers = {}, body }: S3Request,
+    signal: AbortSignal | undefined,
+    sinkFor?: (head: S3Head) => BodySink,
+  ): Promise<S3Answer> {
+    signal?.throwIfAborted();
+    try {
+      const path = `${this.#basePath}/${escaped(key)}`;
+      const signed =
+        method === 'PUT'
+          ? await this.#signer.signPut(path, query, headers)
+          : { ...(await this.#signer.sign(method, path)), ...headers };
+      signal?.throwIfAborted();
+      const request = { method, path: path + queryText(query), headers: signed, body };
+      return await new Promise((resolve, reject) => {
+        new Exchange(sinkFor, signal, resolve, reject).begin(this.#pool, request);
+      });
+    } catch (error) {
+      signal?.throwIfAborted();
+      throw toStoreError(error, { bucket: this.#bucket, key });
+    }
+  }
+
+  /** Closes the connections; requests under way fail. */
+  close(): void {
+    this.#pool.destroy();
+  }
+}
+
+/** What came back, and was no refusal. */
+export interface S3Answer {
+  readonly head: S3Head;
+  /** Filled; absent where nobody takes the body. */
+  readonly sink: BodySink | undefined;
+}
+
+/** One request and its answer. Once it has settled, whatever still arrives is let go. */
+class Exchange implements HttpExchange {
+  readonly #sinkFor: ((head: S3Head) => BodySink) | undefined;
+  readonly #signal: AbortSignal | undefined;
+  readonly #resolve: (answer: S3Answer) => void;
+  readonly #reject: (error: unknown) => void;
+  readonly #onAbort: () => void;
+  #giveUp: (() => void) | undefined;
+  #settled = false;
+  #head: S3Head | undefined;
+  #sink: BodySink | undefined;
+  /** The body of an error answer, and of one that nobody takes. */
+  #text: Buffer[] | undefined;
+  #textBytes = 0;
+
+  constructor(
+    sinkFor: ((head: S3Head) => BodySink) | undefined,
+    signal: AbortSignal | undefined,
+    resolve: (answer: S3Answer) => void,
+    reject: (error: unknown) => void,
+  ) {
+    this.#sinkFor = sinkFor;
+    this.#signal = signal;
+    this.#resolve = resolve;
+    this.#reject = reject;
+    this.#onAbort = () => this.#fail(signal?.reason);
+    signal?.addEventListener('abort', this.#onAbort, { once: true });
+  }
+
+  begin(pool: HttpPool, request: HttpRequest): void {
+    this.#giveUp = pool.request(request, this);
+  }
+
+  onHead({ status, fields }: AnswerHead): void {
+    if (this.#settled) return;
+    this.#head = headOf(status, fields);
+    if (status >= 300 || !this.#sinkFor) {
+      this.#text = [];
+      return;
+    }
+    try {
+      this.#sink = this.#sinkFor(this.#head);
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  room(): Uint8Array | undefined {
+    return this.#settled ? undefined : this.#sink?.room;
+  }
+
+  onLanded(count: number): void {
+    this.#take(() => this.#sink?.landed(count));
+  }
+
+  onData(bytes: Uint8Array): void {
+    if (!this.#text) return this.#take(() => this.#sink?.write(bytes));
+    if (this.#settled) return;
+    this.#textBytes += bytes.length;
+    if (this.#textBytes <= ERROR_BODY_MAX_BYTES) this.#text.push(Buffer.from(bytes));
+    else this.#fail(refusalOf(this.#status, ''));
+  }
+
+  onEnd(): void {
+    if (this.#settled) return;
+    if (this.#status >= 300) {
+      this.#fail(refusalOf(this.#status, Buffer.concat(this.#text ?? []).toString()));
+      return;
+    }
+    try {
+      this.#sink?.end();
+      this.#succeed();
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  onError(error: Error): void {
+    const isSilence = 'code' in error && error.code === 'ETIMEDOUT';
+    if (this.#sink && !isSilence) this.#fail(this.#sink.broken('broke off'));
+    else if (this.#status >= 300 && !isSilence) this.#fail(refusalOf(this.#status, ''));
+    else this.#fail(error);
+  }
+
+  /** 0 before the head is there. */
+  get #status(): number {
+    return this.#head?.status ?? 0;
+  }
+
+  /** Takes bytes of the body, and ends with them where no more are wanted. */
+  #take(bytes: () => boolean | undefined): void {
+    if (this.#settled) return;
+    try {
+      if (!bytes()) return;
+      this.#succeed();
+      this.#giveUp?.();
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  #succeed(): void {
+    if (!this.#head) return this.#fail(new Error('an answer without a head'));
+    this.#settle();
+    this.#resolve({ head: this.#head, sink: this.#sink });
+  }
+
+  #fail(error: unknown): void {
+    if (this.#settled) return;
+    this.#settle();
+    this.#reject(error);
+    this.#giveUp?.();
+  }
+
+  #settle(): void {
+    this.#settled = true;
+    this.#signal?.removeEventListener('abort', this.#onAbort);
+  }
+}
+
+/** As S3 signs it: everything but unreserved characters and slashes is percent-encoded. */
+function escaped(key: string): string {
+  return encoded(key).replaceAll('%2F', '/');
+}
+
+function encoded(text: string): string {
+  return encodeURIComponent(text).replace(
+    /[!'()*]/g,
+    (character) => `%${character.charCodeAt(0).toString(16).toUpperCase()}`,
+  );
+}
+
+function queryText(query: Readonly<Record<string, string>>): string {
+  const pairs = Object.entries(query).map(([name, value]) => `${encoded(name)}=${encoded(value)}`);
+  return pairs.length === 0 ? '' : `?${pairs.join('&')}`;
+}
