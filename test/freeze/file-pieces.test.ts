@@ -61,7 +61,7 @@ test('who gives up waits for the read under way, and no longer', async () => {
   const pieces = filePieces(readsOf(4, second), 0, 100);
   await pieces.next();
   let isOver = false;
-  const over = pieces.return().then(() => {
+  const over = pieces.return().finally(() => {
     isOver = true;
   });
   await setImmediate();
