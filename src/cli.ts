@@ -14,7 +14,7 @@ import { printError } from './commands/terminal.ts';
 import { RECEIVE_MODES } from './fuse/transport/kernel/receive/receiver.ts';
 import { TRANSPORT_NAMES } from './fuse/transport/transport.ts';
 import { DISK_CACHE_DEFAULT_BYTES, MiB, STORE_TRIES_MAX } from './limits.ts';
-import { LOG_LEVELS } from './log.ts';
+import { LOG_LEVELS } from './log-level.ts';
 import { VERSION } from './version.ts';
 
 /** Exit codes: 0 done, 1 failed, 2 wrong usage. */

@@ -1,11 +1,8 @@
 import { destination, pino, type Logger } from 'pino';
+import type { LogLevel } from './log-level.ts';
 import { openPrivateFile } from './private-files.ts';
 
 export type { Logger };
-
-/** The levels of `--log-level`, most talkative first. */
-export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'silent'] as const;
-export type LogLevel = (typeof LOG_LEVELS)[number];
 
 /** Where a key may hide in what is logged. Nothing we log on purpose has one; this is the second lock. */
 const SECRET_PATHS = ['secretAccessKey', '*.secretAccessKey', '*.*.secretAccessKey', 'headers.authorization'];

@@ -1,25 +1,5 @@
-import { setFlagsFromString } from 'node:v8';
-import { systemClock } from '../clock.ts';
-import { Config, plainHttpWarning } from '../config.ts';
-import { openBucketStore } from '../ecs/bucket-store.ts';
-import { REGISTRATION_PREFIX } from '../ecs/dtool/keys.ts';
-import { RequestLimiter } from '../ecs/limiting-object-store.ts';
-import { StoreCounters } from '../ecs/store-counters.ts';
-import { StoreError } from '../ecs/object-store.ts';
-import { adviceFor } from '../ecs/store-advice.ts';
-import { isAbort, UserError } from '../errors.ts';
-import { ThreadedFileHasher } from '../freeze/file-hasher.ts';
-import { freeze } from '../freeze/freeze.ts';
-import { freezeUserOf } from '../freeze/freeze-user.ts';
-import { FreezeRefused } from '../freeze/problems.ts';
-import { refusedResult } from '../freeze/staged-result.ts';
-import { silentLogger } from '../log.ts';
-import { journalDirectory } from '../state-directory.ts';
-import { showProgress } from './freeze-progress.ts';
-import { reportFreeze } from './freeze-report.ts';
 import { freezeStaged } from './freeze-staged.ts';
 import { findStaged } from './staged-path.ts';
-import { printError } from './terminal.ts';
 
 export interface FreezeCommandOptions {
   readonly bucket?: string;
@@ -28,8 +8,6 @@ export interface FreezeCommandOptions {
   readonly json: boolean;
   readonly keepStaging: boolean;
 }
-
-type LocalOptions = FreezeCommandOptions & { readonly bucket: string };
 
 /**
  * Makes a dataset of a directory: a folder in the staging area of a mount, which then does the work, or any other,
@@ -55,76 +33,7 @@ export async function freezeCommand(
       `error: ${path} is in no staging area; give --bucket <name>, or copy it into staging/ of a mount`,
     );
   }
+  // What talks to a store takes a while to load; a mount does that itself.
+  const { freezeDirectory } = await import('./freeze-directory.ts');
   return freezeDirectory(path, { ...options, bucket });
-}
-
-/**
- * Makes a dataset of any directory. SIGINT and SIGTERM stop it so that the next call goes on from there; a second one
- * ends the process at once, which does no harm either.
- */
-async function freezeDirectory(directory: string, options: LocalOptions): Promise<void> {
-  // V8 would rather let the remains of many small requests pile up than collect them: twice the memory.
-  setFlagsFromString('--optimize-for-size');
-  const config = new Config();
-  const bucket = openBucketStore(options.bucket, {
-    config,
-    clock: systemClock,
-    log: silentLogger,
-    limiter: new RequestLimiter(),
-    counters: new StoreCounters(),
-  });
-  const insecure = plainHttpWarning(bucket.config);
-  if (insecure !== undefined) printError(insecure);
-  const stop = new AbortController();
-  const onSignal = (): void => stop.abort();
-  process.once('SIGINT', onSignal);
-  process.once('SIGTERM', onSignal);
-  const hasher = new ThreadedFileHasher();
-  const progress = showProgress(systemClock);
-  try {
-    await bucket.check(REGISTRATION_PREFIX);
-    const result = await freeze({
-      directory,
-      name: options.name,
-      dryRun: options.dryRun,
-      store: bucket.store,
-      endpoint: bucket.config.endpoint,
-      writePrefix: bucket.config.writePrefix,
-      journals: journalDirectory(),
-      user: freezeUserOf(config),
-      hasher,
-      clock: systemClock,
-      signal: stop.signal,
-      onProgress: progress.update,
-    });
-    progress.end();
-    reportFreeze(result, options.bucket, options.json);
-  } catch (error) {
-    progress.end();
-    if (!(error instanceof FreezeRefused)) throw explain(error, directory, options);
-    reportFreeze(refusedResult(error), options.bucket, options.json);
-  } finally {
-    await hasher.close();
-    bucket.close();
-    process.off('SIGINT', onSignal);
-    process.off('SIGTERM', onSignal);
-  }
-}
-
-function explain(error: unknown, directory: string, { bucket }: LocalOptions): unknown {
-  if (isAbort(error)) {
-    return new UserError(
-      `freezing ${directory} was stopped before its end; what is uploaded stays in bucket ${bucket}`,
-      'The same command again goes on from there.',
-      { cause: error },
-    );
-  }
-  if (error instanceof StoreError) {
-    return new UserError(
-      `freezing ${directory} did not come to its end: ${error.message}`,
-      `${adviceFor(error.reason, bucket) ?? ''} The same command again goes on from there.`.trim(),
-      { cause: error },
-    );
-  }
-  return error;
 }

@@ -1,5 +1,4 @@
 import type { DiskStoreStatistics } from '../cache/disk-store.ts';
-import { readJournals } from '../freeze/journal.ts';
 import type { StagedStatus } from '../freeze/staged-buckets.ts';
 import { type LatencyCounts, latencyQuantileMs, sumOfLatencies } from '../latency-histogram.ts';
 import type { MountStatus } from '../mount.ts';
@@ -11,6 +10,7 @@ import { formatBytes, formatLatency, print, printError, printJson, printable, st
 export async function statusCommand(options: { readonly json: boolean }): Promise<void> {
   const mounts = await runningMounts();
   if (options.json) return printJson(mounts);
+  const { readJournals } = await import('../freeze/journal.ts');
   const told = new Set(
     mounts.flatMap(({ staging, unfinished }) => [...staging, ...unfinished].flatMap(uuidOf)),
   );
