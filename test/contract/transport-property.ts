@@ -3,10 +3,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { scaled } from '../support/full.ts';
 import type { Deviation } from './transport-deviations.ts';
 
-/** Sequences that are tried, of at most so many operations: some seconds. */
-const RUNS = 500;
+/** Sequences that are tried over each transport and tree, of at most so many operations. */
+const RUNS = scaled({ usual: 100, full: 500 });
 const OPERATIONS_MAX = 60;
 const NAMES = ['a', 'b', 'c', 'a/a', 'a/b', 'b/a', 'b/c', 'a/a/a', 'c/b'] as const;
 

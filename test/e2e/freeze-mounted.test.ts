@@ -36,12 +36,12 @@ async function mounting(): Promise<Mounting> {
   const close = async (): Promise<void> => {
     if (isClosed) return;
     isClosed = true;
-    await user.run('umount', path);
+    await user.unmount(path);
     await rmdir(path);
   };
   onTestFinished(close);
   const status = async (): Promise<MountStatus> => {
-    const [mount] = JSON.parse((await user.run('status', '--json')).stdout) as MountStatus[];
+    const [mount] = await user.mounts();
     if (!mount) throw new Error('nothing is mounted');
     return mount;
   };

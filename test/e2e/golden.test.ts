@@ -25,29 +25,41 @@ function isRepresentable(relpath: string, all: readonly string[]): boolean {
   return !UNREPRESENTABLE.has(relpath) && relpath.split('/').every((name) => Buffer.byteLength(name) <= 255);
 }
 
+const cases = goldenCases.map(loadGoldenCase);
+
 describe.skipIf(mountObstacle !== undefined).each(TRANSPORT_NAMES)(
   'what the real dtool wrote, mounted, through %s',
   (transport) => {
-    for (const name of goldenCases) {
-      describe(name, () => {
-        const golden = loadGoldenCase(name);
-        const objects = new Map(golden.objects.map((object) => [object.key, object]));
-        /** Objects that a real store refused: handles with spaces at an end travel in no header. */
-        const refused = new Set<string>();
-        let bucket: TestBucket;
-        let mounted: Mounted;
+    const buckets = new Map<string, TestBucket>();
+    /** Objects that a real store refused: handles with spaces at an end travel in no header. */
+    const refused = new Set<string>();
+    let mounted: Mounted;
 
-        beforeAll(async () => {
-          bucket = await createTestBucket();
-          for (const { key, body, metadata, lastModified } of golden.objects) {
-            if (!(await bucket.put(key, body, { metadata, lastModified }))) refused.add(key);
-          }
-          mounted = await mount(bucket.env, [bucket.bucket], '--transport', transport);
-        });
-        afterAll(async () => {
-          await mounted?.close();
-          await bucket?.close();
-        });
+    beforeAll(async () => {
+      for (const golden of cases) {
+        const bucket = await createTestBucket(golden.name);
+        buckets.set(golden.name, bucket);
+        for (const { key, body, metadata, lastModified } of golden.objects)
+          if (!(await bucket.put(key, body, { metadata, lastModified }))) refused.add(key);
+      }
+      const all = [...buckets.values()];
+      const env = Object.assign({}, ...all.map((bucket) => bucket.env)) as Record<string, string>;
+      mounted = await mount(
+        env,
+        all.map(({ bucket }) => bucket),
+        '--transport',
+        transport,
+      );
+    });
+    afterAll(async () => {
+      await mounted?.close();
+      for (const bucket of buckets.values()) await bucket.close();
+    });
+
+    for (const golden of cases) {
+      describe(golden.name, () => {
+        const objects = new Map(golden.objects.map((object) => [object.key, object]));
+        const root = (): string => join(mounted.path, buckets.get(golden.name)?.bucket ?? '');
 
         const bodyOf = (key: string): Buffer => {
           const object = objects.get(key);
@@ -59,14 +71,14 @@ describe.skipIf(mountObstacle !== undefined).each(TRANSPORT_NAMES)(
         for (const truth of reader?.datasets ?? []) {
           const directory = (): string =>
             join(
-              mounted.path,
+              root(),
               truth.type === 'dataset' ? truth.name : `.proto/${truth.name}~${truth.uuid.slice(0, 8)}`,
             );
           const prefix = `${truth.prefix}${truth.uuid}/`;
 
           test('is there by its name and by its uuid', async () => {
             const byName = await stat(directory());
-            const byUuid = await stat(join(mounted.path, '.uuid', truth.uuid));
+            const byUuid = await stat(join(root(), '.uuid', truth.uuid));
             expect(byUuid.ino).toBe(byName.ino);
           });
 

@@ -35,7 +35,7 @@ describe.skipIf(mountObstacle !== undefined)('what is written', { timeout: 120_0
     path = await mkdtemp(join(tmpdir(), 'dtool-ecs-mount-test-at-'));
   });
   afterEach(async () => {
-    await user.run('umount', path);
+    await user.unmount(path);
     await rm(path, { recursive: true });
     await user.remove();
   });
@@ -52,8 +52,7 @@ describe.skipIf(mountObstacle !== undefined)('what is written', { timeout: 120_0
     expect({ command, exitCode, stderr }).toMatchObject({ exitCode: 0 });
   };
   const pidOfMount = async (): Promise<number> => {
-    const { stdout } = await user.run('status', '--json');
-    const [mounted]: readonly { readonly pid: number }[] = JSON.parse(stdout);
+    const [mounted] = await user.mounts();
     return mounted?.pid ?? 0;
   };
 

@@ -2,9 +2,12 @@ import { type ChildProcess, type ChildProcessWithoutNullStreams, execFile, spawn
 import { mkdtemp, readFile, rm, rmdir } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { fuseObstacle } from '../../src/fuse/session.ts';
 import type { MountStatus } from '../../src/mount.ts';
+import { isProcessAlive } from '../../src/process-alive.ts';
+import { type ControlAnswer, askMount, askMounts } from './control-client.ts';
 
 /** The program as users start it. */
 export const CLI = resolve(import.meta.dirname, '../../dist/cli.js');
@@ -68,6 +71,30 @@ export class User {
     return spawn(command, args, { env: this.#env });
   }
 
+  /** What `status --json` tells, without a process that asks for it. */
+  async mounts(): Promise<readonly MountStatus[]> {
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- a mount of ours answers with nothing else
+    return (await this.#askMounts('status')).map(({ result }) => result as MountStatus);
+  }
+
+  /** Ends the mount at a place as `umount` does: its process is gone then. One that was killed is cleared. */
+  async unmount(path: string): Promise<void> {
+    for (const { socket, result } of await this.#askMounts('status')) {
+      // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- as above
+      const { mountpoint, pid } = result as MountStatus;
+      if (mountpoint !== path) continue;
+      await askMount(socket, 'unmount');
+      while (await isProcessAlive(pid)) await sleep(10);
+      return;
+    }
+    const ended = await this.run('umount', path);
+    if (ended.exitCode !== 0 && !ended.stderr.includes('nothing is mounted')) throw new Error(ended.stderr);
+  }
+
+  async #askMounts(command: string): Promise<readonly ControlAnswer[]> {
+    return askMounts(join(this.home, 'dtool-ecs-mount'), command);
+  }
+
   async remove(): Promise<void> {
     await rm(this.home, { recursive: true });
   }
@@ -98,17 +125,17 @@ export async function mount(
   const args = ['mount', ...buckets, path, '--log-level', 'debug', '--log-file', logFile, ...options];
   const mounted = await user.run(...args);
   if (mounted.exitCode !== 0) throw new Error(`mount failed: ${mounted.stderr}`);
+  const [, pid] = /\(pid (\d+),/.exec(mounted.stdout) ?? [];
   const status = async (): Promise<MountStatus> => {
-    const { stdout } = await user.run('status', '--json');
-    const found = (JSON.parse(stdout) as MountStatus[]).find(({ mountpoint }) => mountpoint === path);
-    if (!found) throw new Error(`no mount at ${path}: ${stdout}`);
+    const mounts = await user.mounts();
+    const found = mounts.find(({ mountpoint }) => mountpoint === path);
+    if (!found) throw new Error(`no mount at ${path}: ${JSON.stringify(mounts)}`);
     return found;
   };
-  const { pid } = await status();
   return {
     user,
     path,
-    pid,
+    pid: Number(pid),
     status,
     log: () => readFile(logFile, 'utf8'),
     sh: async (command) => {
@@ -118,8 +145,7 @@ export async function mount(
       return result.stdout;
     },
     close: async () => {
-      const ended = await user.run('umount', path);
-      if (ended.exitCode !== 0 && !ended.stderr.includes('nothing is mounted')) throw new Error(ended.stderr);
+      await user.unmount(path);
       await rmdir(path);
       await user.remove();
     },

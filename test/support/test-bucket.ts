@@ -40,13 +40,16 @@ export function configurationOf(
   };
 }
 
-export async function createTestBucket(): Promise<TestBucket> {
-  return onRealStore ? onExternalStore() : createEmbeddedBucket();
+/** @param name of the bucket, for who has several; a real store gives it one of its own */
+export async function createTestBucket(name?: string): Promise<TestBucket> {
+  return onRealStore ? onExternalStore() : createEmbeddedBucket({}, name);
 }
 
 /** A bucket on the embedded server, for what a real store can't be made to do. */
-export async function createEmbeddedBucket(options: Partial<S3ServerOptions> = {}): Promise<TestBucket> {
-  const bucket = 'test-bucket';
+export async function createEmbeddedBucket(
+  options: Partial<S3ServerOptions> = {},
+  bucket = 'test-bucket',
+): Promise<TestBucket> {
   const keys = { accessKeyId: 'tester', secretAccessKey: randomUUID() };
   const server = await startS3Server({
     users: [{ name: 'tester', ...keys }],
