@@ -14,6 +14,11 @@ export const BLOCK_BYTES = 256 * KiB;
 export const BLOCK_OVERHEAD_BYTES = 1.5 * KiB;
 /** Read-ahead of all open files together has one of so many parts of the memory for blocks. */
 export const READ_AHEAD_CACHE_PARTS = 4;
+/**
+ * Manifests and freezes take of the memory for blocks what they need, but leave one of so many parts of what blocks have
+ * that were read.
+ */
+export const LENT_CACHE_PARTS = 4;
 /** A dataset that was frozen from here fills at most one of so many parts of the block cache. */
 export const FILLED_CACHE_PARTS = 4;
 /** Read-ahead of one open file starts with this much and doubles up to the other. */
@@ -117,8 +122,11 @@ export const MANIFEST_PART_BYTES = 16 * MiB;
 export const MANIFEST_SMALL_BYTES = 128 * KiB;
 /** Manifests that are read in threads at once. */
 export const MANIFEST_THREADS_MAX = 2;
-/** What the items of all datasets of a mount may take, about 100 bytes each; those used last go on being kept. */
-export const MANIFESTS_MEMORY_MAX_BYTES = 256 * MiB;
+/**
+ * What the items of all datasets of a mount may take, about 100 bytes each: one of so many parts of the memory for
+ * blocks. Those used last go on being kept, and the last one always.
+ */
+export const MANIFESTS_CACHE_PARTS = 2;
 /** Frozen datasets of a bucket whose admin metadata is asked for again at a refresh, the next ones at the next. */
 export const RECHECKS_MAX = 256;
 /** What is known of buckets (lists of datasets, manifests) may take this much on disk, over all mounts. */
@@ -146,6 +154,8 @@ export const FREEZE_FILE_CHECKS_MAX = 32;
 export const FREEZE_BUFFERED_MAX_BYTES = 1 * MiB;
 /** Bytes of a file that are read at a time. */
 export const FREEZE_READ_BYTES = 1 * MiB;
+/** What a freeze takes for the content that it sends: two pieces of each file. */
+export const FREEZE_MEMORY_BYTES = 2 * FREEZE_READ_BYTES * FREEZE_UPLOADS_MAX;
 /** Threads that hash files. */
 export const FREEZE_HASH_THREADS_MAX = 2;
 /** Staged files are hashed beforehand when nobody has written to them for so long, which is more than a tick of ctime. */

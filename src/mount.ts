@@ -36,7 +36,7 @@ import { STAGING } from './fuse/tree/dataset-names.ts';
 import type { StagedFolder } from './fuse/tree/staging-folder.ts';
 import { StagingRoot } from './fuse/tree/staging-root.ts';
 import { LATENCY_BOUNDS_MS } from './latency-histogram.ts';
-import { MANIFESTS_MEMORY_MAX_BYTES, METADATA_CACHE_MAX_BYTES } from './limits.ts';
+import { MANIFESTS_CACHE_PARTS, METADATA_CACHE_MAX_BYTES } from './limits.ts';
 import type { Logger } from './log.ts';
 import { journalDirectory } from './state-directory.ts';
 import { VERSION } from './version.ts';
@@ -61,6 +61,7 @@ export interface MountOptions {
   readonly refreshSeconds: number;
   /** Of one request to a store, the first included. */
   readonly tries: number;
+  /** For blocks, and what has their memory for a while: manifests and freezes. */
   readonly cacheMemoryBytes: number;
   /** Where it is kept what is known of buckets; undefined: nowhere. */
   readonly metadataDirectory: string | undefined;
@@ -159,11 +160,12 @@ export async function startMount(config: Config, options: MountOptions, log: Log
     onDamaged: (bucket, key, reason) => problems.report({ bucket, key, reason }),
   });
   const cache = new BlockCache(memoryBytes, source);
+  const lend = (bytes: number): (() => void) => cache.lend(bytes);
 
   const invalidations = new InvalidationRelay();
   const environment = {
     cache,
-    manifests: new ManifestShelf(MANIFESTS_MEMORY_MAX_BYTES),
+    manifests: new ManifestShelf(memoryBytes / MANIFESTS_CACHE_PARTS, lend),
     ownership: options.ownership,
     problems,
     clock,
@@ -219,6 +221,7 @@ export async function startMount(config: Config, options: MountOptions, log: Log
           log,
           onFrozen: async (dataset) => fillFromFiles(cache, { bucket }, contentsOf(bucket, dataset)),
           onLanded: async () => roots.get(bucket)?.refresh(),
+          lend,
         });
         freezesOf.set(bucket, freezes);
         const staging = stagings.get(bucket);

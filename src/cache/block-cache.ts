@@ -4,6 +4,7 @@ import {
   BLOCK_BYTES,
   BLOCK_OVERHEAD_BYTES,
   DISK_QUEUE_CACHE_PARTS,
+  LENT_CACHE_PARTS,
   RANGED_GET_MAX_BYTES,
   READ_AHEAD_CACHE_PARTS,
 } from '../limits.ts';
@@ -45,6 +46,8 @@ export class BlockCache {
   readonly readAhead: ReadAheadBudget;
   readonly #blocks: LRUCache<string, Uint8Array>;
   readonly #flights = new Map<string, Flight>();
+  /** What others have of the memory for blocks. */
+  #lentBytes = 0;
   #hits = 0;
   #misses = 0;
   #hitBytes = 0;
@@ -160,13 +163,38 @@ export class BlockCache {
    * @param block as long as the block is; must not be written to any more
    */
   insert(store: { readonly bucket: string }, content: Content, number: number, block: Uint8Array): void {
-    this.#blocks.set(blockKey(content, number), block);
+    this.#put(blockKey(content, number), block);
     this.#source.keep(store, content, new Map([[number, block]]));
+  }
+
+  /**
+   * Lends others memory of the blocks', of which {@link LENT_CACHE_PARTS} tells how much they keep in any case.
+   *
+   * @param bytes what is taken, however much is left
+   * @returns gives it back; to be called once
+   */
+  lend(bytes: number): () => void {
+    this.#lentBytes += bytes;
+    this.#makeRoom();
+    return () => {
+      this.#lentBytes -= bytes;
+    };
   }
 
   /** @throws FsError EIO when it turned out that the object in the store is another than this content */
   check(store: { readonly bucket: string }, content: Content): void {
     this.#source.check(store, content);
+  }
+
+  #put(key: string, block: Uint8Array): void {
+    this.#blocks.set(key, block);
+    this.#makeRoom();
+  }
+
+  #makeRoom(): void {
+    const { maxSize } = this.#blocks;
+    const room = Math.max(maxSize - this.#lentBytes, maxSize / LENT_CACHE_PARTS);
+    while (this.#blocks.calculatedSize > room) this.#blocks.pop();
   }
 
   /** The given blocks (ascending) by the flight that carries them; requests are started for those that are on none yet. */
@@ -206,7 +234,7 @@ export class BlockCache {
         if (this.#flights.get(key) === flight) this.#flights.delete(key);
         if (!block) return;
         if (priority === 'background') this.#ahead.fetched(block);
-        this.#blocks.set(key, block);
+        this.#put(key, block);
       },
     );
     for (const number of run) this.#flights.set(blockKey(content, number), flight);

@@ -1,7 +1,7 @@
 import type { Logger } from '../log.ts';
 import { isAbort, messageOf, UserError } from '../errors.ts';
 import type { DatasetUuid } from '../ecs/dtool/keys.ts';
-import { FREEZE_PROBLEMS_LOGGED_MAX } from '../limits.ts';
+import { FREEZE_MEMORY_BYTES, FREEZE_PROBLEMS_LOGGED_MAX } from '../limits.ts';
 import { discardDataset } from './discard.ts';
 import { freeze, type FreezeOptions, type FreezeResult } from './freeze.ts';
 import { FreezeJournal, type JournalEntry } from './journal.ts';
@@ -63,6 +63,8 @@ export interface StagedFreezesOptions
   > {
   /** Brings a dataset that was committed into view. */
   readonly onLanded: (uuid: DatasetUuid) => Promise<void>;
+  /** Is asked for the memory of each freeze, in bytes, and returns what gives it back; default: there is enough. */
+  readonly lend?: (bytes: number) => () => void;
   readonly log: Logger;
 }
 
@@ -267,17 +269,22 @@ export class StagedFreezes {
     folder: StagedFolder,
     more: Pick<FreezeOptions, 'signal' | 'obstacles' | 'onProgress'> & Partial<FreezeOptions>,
   ): Promise<FreezeResult> {
-    const { onFrozen, log } = this.#options;
-    return freeze({
-      ...this.#options,
-      directory: folder.path,
-      defaultName: folder.name,
-      ...more,
-      onFrozen: async (dataset) => {
-        // The dataset is frozen: what is only convenient must not make a failure of it.
-        await onFrozen?.(dataset).catch((error: unknown) => log.warn(messageOf(error)));
-      },
-    });
+    const { onFrozen, lend, log } = this.#options;
+    const giveBack = lend?.(FREEZE_MEMORY_BYTES);
+    try {
+      return await freeze({
+        ...this.#options,
+        directory: folder.path,
+        defaultName: folder.name,
+        ...more,
+        onFrozen: async (dataset) => {
+          // The dataset is frozen: what is only convenient must not make a failure of it.
+          await onFrozen?.(dataset).catch((error: unknown) => log.warn(messageOf(error)));
+        },
+      });
+    } finally {
+      giveBack?.();
+    }
   }
 
   async #journalSealing(folder: StagedFolder, journal: FreezeJournal): Promise<void> {

@@ -5,7 +5,13 @@ import { describe, expect, test } from 'vitest';
 import { BlockCache } from '../../src/cache/block-cache.ts';
 import type { Content } from '../../src/cache/block-key.ts';
 import { FsError } from '../../src/errors.ts';
-import { BLOCK_BYTES, BLOCK_OVERHEAD_BYTES, GiB, RANGED_GET_MAX_BYTES } from '../../src/limits.ts';
+import {
+  BLOCK_BYTES,
+  BLOCK_OVERHEAD_BYTES,
+  GiB,
+  LENT_CACHE_PARTS,
+  RANGED_GET_MAX_BYTES,
+} from '../../src/limits.ts';
 import { roomFor } from '../support/cache-room.ts';
 import { randomBytesOf } from '../support/datasets.ts';
 import { MemoryObjectStore } from '../support/memory-object-store.ts';
@@ -309,6 +315,27 @@ describe('the bound', () => {
     for (let block = 0; block < 64; block += 1) await read(cache, source, block * BLOCK_BYTES, 1);
     expect(cache.readAhead.windowBytes).toBeGreaterThanOrEqual(4 * BLOCK_BYTES);
     expect(cache.statistics.bytes + cache.readAhead.windowBytes).toBeLessThanOrEqual(maxBytes);
+  });
+
+  test('leaves room for what others have borrowed, but for a part of it', async () => {
+    const source = storeOf(Buffer.alloc(32 * BLOCK_BYTES));
+    const cache = new BlockCache(roomFor(16));
+    const readAll = async () => read(cache, source, 0, 32 * BLOCK_BYTES);
+    await readAll();
+    const blocks = cache.statistics.blocks;
+    expect(blocks).toBe(16);
+    const giveBack = cache.lend(4 * (BLOCK_BYTES + BLOCK_OVERHEAD_BYTES));
+    expect(cache.statistics.blocks).toBe(12);
+    await readAll();
+    expect(cache.statistics.blocks).toBe(12);
+    const giveMoreBack = cache.lend(GiB);
+    expect(cache.statistics.blocks).toBe(16 / LENT_CACHE_PARTS);
+    giveMoreBack();
+    await readAll();
+    expect(cache.statistics.blocks).toBe(12);
+    giveBack();
+    await readAll();
+    expect(cache.statistics.blocks).toBe(16);
   });
 
   test('a cache that holds not even one block still reads', async () => {

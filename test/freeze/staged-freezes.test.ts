@@ -7,6 +7,7 @@ import { readRegistry } from '../../src/ecs/dtool/registry.ts';
 import { type ObjectStore, StoreError } from '../../src/ecs/object-store.ts';
 import type { FrozenDataset } from '../../src/freeze/freeze.ts';
 import type { FreezeProgress } from '../../src/freeze/progress.ts';
+import { FREEZE_MEMORY_BYTES } from '../../src/limits.ts';
 import { MemoryObjectStore } from '../support/memory-object-store.ts';
 import { FakeFolder, freezesOf, journalNames, journalsOf } from './staged.ts';
 import { base64, folderOf, onlyDataset, readBack } from './support.ts';
@@ -58,6 +59,24 @@ test('sealed, uploaded, committed, shown, and then gone with its journal', async
     ['d.bin', expect.any(String), '\u0007\u0007\u0007'],
   ]);
 });
+
+test.each([true, false])(
+  'has memory lent for as long as it takes, whether it ends well: %s',
+  async (isWell) => {
+    const memory = new MemoryObjectStore();
+    const folder = await staged();
+    let lent = 0;
+    const most: number[] = [];
+    const freezes = freezesOf(isWell ? memory : failing(memory, 1), folder, {
+      lend: (bytes) => {
+        most.push((lent += bytes));
+        return () => (lent -= bytes);
+      },
+    });
+    await Promise.allSettled([freezes.freeze(folder)]);
+    expect([most, lent]).toEqual([[FREEZE_MEMORY_BYTES], 0]);
+  },
+);
 
 test('what is only convenient, and fails, makes no failure of it', async () => {
   const memory = new MemoryObjectStore();

@@ -174,6 +174,22 @@ describe('a manifest that has left memory', () => {
   });
 });
 
+test('the shelf borrows memory for what it keeps, and gives it back for what it drops', () => {
+  const manifest = loaded(itemsOf(['a']));
+  let lent = 0;
+  const shelf = new ManifestShelf(2 * manifest.byteLength, (bytes) => {
+    lent += bytes;
+    return () => (lent -= bytes);
+  });
+  const datasets = [{}, {}, {}];
+  for (const dataset of [...datasets, ...datasets, ...datasets.slice(0, 1)]) {
+    shelf.put(dataset, manifest);
+    expect(lent).toBe(shelf.bytes);
+  }
+  for (const dataset of [...datasets, ...datasets]) shelf.remove(dataset);
+  expect([lent, shelf.bytes]).toEqual([0, 0]);
+});
+
 test('the shelf keeps what was used last, and the last one whatever its size', () => {
   const manifest = loaded(itemsOf(['a']));
   const shelf = new ManifestShelf(2 * manifest.byteLength);
