@@ -22,7 +22,7 @@ import { StagedBuckets, type StagedStatus, type UnfinishedFreeze } from './freez
 import { StagedFreezes } from './freeze/staged-freezes.ts';
 import { Area } from './fuse/staging/area.ts';
 import type { RequestCounts } from './fuse/request-counters.ts';
-import { clearKilledMount } from './fuse/mountpoint.ts';
+import { clearDeadMount } from './fuse/mountpoint.ts';
 import { type Session, startSession } from './fuse/session.ts';
 import type { Transport } from './fuse/transport/transport.ts';
 import { type Ownership, timestampOfMilliseconds } from './fuse/tree/attributes.ts';
@@ -133,7 +133,7 @@ export async function startMount(config: Config, options: MountOptions, log: Log
   const counters = new StoreCounters();
   const problems = new Problems(log);
   // It may still have the staging area.
-  await clearKilledMount(options.mountpoint);
+  await clearDeadMount(options.mountpoint);
   const { metadataDirectory, diskCache: choice, cacheMemoryBytes: memoryBytes } = options;
   const disk = choice && (await openDiskStore({ choice, memoryBytes, clock, log }));
   const metadata = metadataDirectory
@@ -233,8 +233,6 @@ export async function startMount(config: Config, options: MountOptions, log: Log
   const tree = mountTree(roots, !options.bucketDirectories, {
     ownership: options.ownership,
     time,
-    clock,
-    lifetime: ending.signal,
     room: async () => stagings.values().next().value?.area.room(),
     invalidations,
   });

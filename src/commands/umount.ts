@@ -3,7 +3,7 @@ import { systemClock } from '../clock.ts';
 import { askMount } from '../control.ts';
 import { UserError } from '../errors.ts';
 import { FS_TYPE, findMount } from '../fuse/mount-table.ts';
-import { canonicalMountpoint, clearKilledMount } from '../fuse/mountpoint.ts';
+import { canonicalMountpoint, clearDeadMount, hasServerEnded } from '../fuse/mountpoint.ts';
 import { unmount } from '../fuse/unmount.ts';
 import { isProcessAlive } from '../process-alive.ts';
 
@@ -29,7 +29,7 @@ export async function umountCommand(mountpoint: string): Promise<void> {
       'umount(8) may end it.',
     );
   }
-  if (await clearKilledMount(path)) return;
+  if ((await hasServerEnded(path)) && (await clearDeadMount(path))) return;
   const served = UNMOUNTED.parse(await askMount(path, 'unmount'));
   // One that does not listen any more is helped.
   if (served === undefined) await unmount(path);

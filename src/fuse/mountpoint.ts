@@ -1,5 +1,7 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { constants } from 'node:fs';
-import { access, readdir, realpath, statfs } from 'node:fs/promises';
+import { access, readdir, realpath } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { UserError } from '../errors.ts';
@@ -34,14 +36,13 @@ export async function canonicalMountpoint(path: string): Promise<string> {
 }
 
 /**
- * Makes sure that a directory can be mounted on. A dead mount of ours that is found there (its process was killed) is
- * cleared first.
+ * Makes sure that a directory can be mounted on.
  *
  * @param mountpoint canonical
  * @throws UserError that says what is in the way
  */
 export async function prepareMountpoint(mountpoint: string, allowNonEmpty: boolean): Promise<void> {
-  if (!(await clearKilledMount(mountpoint))) await clearDeadMount(mountpoint);
+  await requireNoMount(mountpoint);
   let entries: readonly string[];
   try {
     entries = await readdir(mountpoint);
@@ -57,63 +58,86 @@ export async function prepareMountpoint(mountpoint: string, allowNonEmpty: boole
   }
 }
 
-async function clearDeadMount(mountpoint: string): Promise<void> {
+async function requireNoMount(mountpoint: string): Promise<void> {
   const found = await findMount(mountpoint);
   if (!found) return;
-  if (found.type !== FS_TYPE) {
-    throw new UserError(
-      `${mountpoint} is a mountpoint already: ${found.source} (${found.type})`,
-      'Mount somewhere else, or unmount that first.',
-    );
-  }
-  if (!(await isDead(mountpoint))) {
+  if (found.type === FS_TYPE) {
     throw new UserError(
       `${mountpoint} is mounted already: ${found.source}`,
       `"dtool-ecs-mount umount ${mountpoint}" ends that mount.`,
     );
   }
-  await unmount(mountpoint);
+  throw new UserError(
+    `${mountpoint} is a mountpoint already: ${found.source} (${found.type})`,
+    'Mount somewhere else, or unmount that first.',
+  );
 }
 
 /**
- * Takes away the mount at a place if its process was killed, as far as this user knows, and nothing else serves it. Where
- * a thread of that hangs in the kernel, which keeps the mount from failing and the process from ending, whoever waits for
- * the mount is freed first.
+ * Takes away the mount of ours at a place if its process is gone. Where a thread of that hangs in the kernel, which keeps
+ * the mount from failing and the process from ending, whoever waits for the mount is freed first.
  *
  * @param mountpoint canonical
  * @returns whether there was such a mount
  * @throws UserError when the system refuses
  */
-export async function clearKilledMount(mountpoint: string): Promise<boolean> {
+export async function clearDeadMount(mountpoint: string): Promise<boolean> {
   const found = await findMount(mountpoint);
-  const pid = await servingProcess(mountpoint);
-  if (found?.type !== FS_TYPE || pid === undefined || (await isProcessAlive(pid))) return false;
-  if (!(await isDead(mountpoint))) return false;
+  if (found?.type !== FS_TYPE || (await mountState(mountpoint)) !== 'dead') return false;
   await abortConnection(mountpoint, found.device);
   await unmount(mountpoint);
-  for (let waitedMs = 0; (await hasThreads(pid)) && waitedMs < MOUNT_ANSWER_WAIT_MS; waitedMs += POLL_MS)
+  const pid = await servingProcess(mountpoint);
+  for (let waitedMs = 0; (await isEnding(pid)) && waitedMs < MOUNT_ANSWER_WAIT_MS; waitedMs += POLL_MS)
     await sleep(POLL_MS);
   return true;
 }
 
-/** Whether a process that has ended holds on to what it had open, because not all of its threads could end. */
-async function hasThreads(pid: number): Promise<boolean> {
+/** Whether a process that was killed holds on to what it had open, because not all of its threads have ended. */
+async function isEnding(pid: number | undefined): Promise<boolean> {
+  if (pid === undefined || (await isProcessAlive(pid))) return false;
   return (await readdir(`/proc/${pid}/task`).catch(() => [])).length > 1;
 }
 
-/** Whether the process of a mount is gone. Waits as long as a mount that lives does not answer. */
-export async function isDead(mountpoint: string): Promise<boolean> {
-  // Not stat: the kernel answers that from its cache, of the dead as well.
-  const answer = statfs(mountpoint).then(
-    () => false,
-    // Which of the two depends on whether the kernel was just waiting for an answer when the process ended.
-    (error: unknown) => ['ENOTCONN', 'ECONNABORTED'].includes(systemCodeOf(error)),
-  );
-  // Somebody else's mount may be at its place by now, and that answers.
+/** `silent`: its process is there, as far as this user knows, and has not answered for {@link MOUNT_ANSWER_WAIT_MS}. */
+export type MountState = 'alive' | 'dead' | 'silent';
+
+/**
+ * What C libraries call ENOTCONN and ECONNABORTED; which of the two it is depends on whether the kernel was just waiting for
+ * an answer when the process ended.
+ */
+const DEAD = /not connected|connection abort/i;
+
+/** Asks a mount whether its process lives, which costs no request to a store. */
+export async function mountState(mountpoint: string): Promise<MountState> {
+  // By another process, since one whose call is never answered can't end. Of the file system: attributes of files the
+  // kernel has in its cache, of the dead as well.
+  const asking = spawn('stat', ['-f', '--', mountpoint], {
+    cwd: '/',
+    env: { ...process.env, LC_ALL: 'C' },
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
+  let said = '';
+  asking.stderr.setEncoding('utf8').on('data', (text: string) => {
+    said += text;
+  });
+  const answered = new AbortController();
+  const silence = sleep(MOUNT_ANSWER_WAIT_MS, undefined, answered).catch(() => {});
+  try {
+    if (await Promise.race([once(asking, 'close'), silence])) return DEAD.test(said) ? 'dead' : 'alive';
+    // Somebody else's mount may be at its place by now, but that answers.
+    return (await hasServerEnded(mountpoint)) ? 'dead' : 'silent';
+  } finally {
+    answered.abort();
+    asking.kill('SIGKILL');
+    asking.stderr.destroy();
+    asking.unref();
+  }
+}
+
+/** Whether the process that served a mount has ended; false where this user knows of none. */
+export async function hasServerEnded(mountpoint: string): Promise<boolean> {
   const pid = await servingProcess(mountpoint);
-  if (pid !== undefined && !(await isProcessAlive(pid)))
-    return Promise.race([answer, sleep(MOUNT_ANSWER_WAIT_MS, true)]);
-  return answer;
+  return pid !== undefined && !(await isProcessAlive(pid));
 }
 
 function mountpointError(mountpoint: string, cause: unknown): UserError {

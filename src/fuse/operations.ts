@@ -276,8 +276,8 @@ export class Operations {
     await changes.removeXattr(settable(name));
   }
 
-  async statfs(signal: AbortSignal): Promise<SpaceUsage> {
-    return this.#tree.space(signal);
+  async statfs(): Promise<SpaceUsage> {
+    return this.#tree.space();
   }
 
   /** Changes the entries of a directory, after which no listing of it is current, whatever became of it. */

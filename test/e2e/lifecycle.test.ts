@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { mkdir, mkdtemp, open, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { datasetObjects } from '../../src/demo/dataset-objects.ts';
 import { type S3Server, startS3Server } from '../../src/demo/s3/server.ts';
@@ -110,6 +110,20 @@ describe.skipIf(mountObstacle !== undefined)('the life of a mount', () => {
       await once(holder, 'close');
     },
   );
+
+  test('suspended, it is silent, and who asks whether it lives can end', async () => {
+    mounted = await mount(bucket.env, [bucket.bucket]);
+    const { user, path, pid } = mounted;
+    const module = join(dirname(CLI), 'fuse/mountpoint.js');
+    const script = `const { mountState } = await import('${module}'); console.log(await mountState('${path}'))`;
+    const ask = async (): Promise<string> =>
+      (await user.exec(process.execPath, '--input-type=module', '-e', script)).stdout;
+    expect(await ask()).toBe('alive\n');
+    process.kill(pid, 'SIGSTOP');
+    expect(await ask()).toBe('silent\n');
+    process.kill(pid, 'SIGCONT');
+    expect(await mounted.sh('cat dataset/data/file.txt')).toBe('content');
+  });
 
   test.each(TRANSPORT_NAMES)(
     'with --auto-unmount no mount is left when it is killed (%s)',

@@ -124,13 +124,13 @@ with open(path, 'rb') as f:
       expect(sums.trimEnd().split('\n')).toEqual(Array(50).fill(`${md5}  programs/data/big.bin`));
     });
 
-    test('df and du show the real sums', async () => {
+    test('du shows the real sum, and df, too, once the dataset is known', async () => {
       const total = Object.values(items).reduce((sum, body) => sum + Buffer.byteLength(body), 0);
+      const du = Number((await mounted.sh('du -sb --apparent-size programs/data')).split('\t')[0]);
+      expect(du - 13 * 4096).toBe(total);
       const [, used] = (await mounted.sh('df --output=used -B1 .')).trim().split('\n');
       expect(Number(used)).toBeGreaterThanOrEqual(total);
       expect(Number(used)).toBeLessThan(total + 4096);
-      const du = Number((await mounted.sh('du -sb --apparent-size programs/data')).split('\t')[0]);
-      expect(du - 13 * 4096).toBe(total);
     });
 
     test('every change is refused with EROFS', async () => {

@@ -33,7 +33,7 @@ describe.skipIf(mountObstacle !== undefined)('what it costs in requests', () => 
       expect((await mounted.sh('ls -l')).trimEnd().split('\n').length).toBe(202);
       expect((await requests()).total).toBeLessThanOrEqual(404);
       const before = (await requests()).total;
-      await mounted.sh('ls -l');
+      await mounted.sh('ls -l; df .');
       expect((await requests()).total).toBe(before);
       const listed = await mounted.user.run('ls', '--json', bucket.bucket);
       expect(JSON.parse(listed.stdout)).toHaveLength(200);

@@ -1,9 +1,8 @@
-import { systemClock } from '../../clock.ts';
-import { deadSockets } from '../../control.ts';
+import { deadSockets, servingProcess } from '../../control.ts';
 import { messageOf } from '../../errors.ts';
 import { readJournals } from '../../freeze/journal.ts';
 import { FS_TYPE, readMountTable } from '../../fuse/mount-table.ts';
-import { isDead } from '../../fuse/mountpoint.ts';
+import { mountState } from '../../fuse/mountpoint.ts';
 import { MOUNT_ANSWER_WAIT_MS } from '../../limits.ts';
 import { journalDirectory } from '../../state-directory.ts';
 import { runningMounts } from '../running-mounts.ts';
@@ -16,18 +15,16 @@ export async function* checkLeftBehind(): Check {
   let clean = true;
   const ours = (await readMountTable()).filter(({ type }) => type === FS_TYPE);
   for (const { mountpoint } of ours) {
-    const state = await Promise.race([
-      isDead(mountpoint).then((dead) => (dead ? 'dead' : 'alive')),
-      systemClock.sleep(MOUNT_ANSWER_WAIT_MS).then(() => 'silent'),
-    ]);
+    const state = await mountState(mountpoint);
     if (state === 'alive') continue;
     clean = false;
-    yield fail(
-      state === 'dead'
-        ? `the process of the mount at ${mountpoint} has died`
-        : `the mount at ${mountpoint} does not answer within ${MOUNT_ANSWER_WAIT_MS / 1000} s`,
-      `"dtool-ecs-mount umount ${mountpoint}" clears it.`,
-    );
+    const umount = `"dtool-ecs-mount umount ${mountpoint}" clears it.`;
+    yield state === 'dead'
+      ? fail(`the process of the mount at ${mountpoint} has died`, umount)
+      : fail(
+          `the mount at ${mountpoint} does not answer within ${MOUNT_ANSWER_WAIT_MS / 1000} s`,
+          `If its process, ${(await servingProcess(mountpoint)) ?? "another user's"}, does not go on: kill -KILL it, then ${umount}`,
+        );
   }
   const dead = await deadSockets();
   // Asking the mounts removes them.

@@ -108,7 +108,7 @@ function uncounted(operations: Operations, signal: AbortSignal, log: Logger): Ha
         },
         (error, listing) => reply(error, listing?.names, listing?.stats),
       ),
-    statfs: (_path, reply) => serve(async () => statfsOf(await operations.statfs(signal)), reply),
+    statfs: (_path, reply) => serve(async () => statfsOf(await operations.statfs()), reply),
     getxattr: (path, name, room, reply) =>
       count(async () => fill(room, await operations.getxattr(await find(path), name)), reply),
     listxattr: (path, room, reply) =>

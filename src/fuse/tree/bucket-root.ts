@@ -1,6 +1,5 @@
 import { type DatasetEntry, type Registry, readRegistry } from '../../ecs/dtool/registry.ts';
-import { MANIFEST, REGISTRATION_PREFIX } from '../../ecs/dtool/keys.ts';
-import { messageOf } from '../../errors.ts';
+import { REGISTRATION_PREFIX } from '../../ecs/dtool/keys.ts';
 import { RECHECKS_MAX } from '../../limits.ts';
 import { readOnlyAttributes } from './attributes.ts';
 import type { BucketContext, Reporter } from './context.ts';
@@ -113,7 +112,7 @@ export class BucketRoot {
     await this.#listing.refresh();
   }
 
-  /** Bytes and number of the items of all frozen datasets, as far as they have been counted. */
+  /** Bytes and number of the items of those frozen datasets whose manifests were read. */
   get usage(): SpaceUsage {
     let bytes = 0;
     let files = 0;
@@ -123,27 +122,6 @@ export class BucketRoot {
       files += dataset.usage.files;
     }
     return { bytes, files };
-  }
-
-  /** Counts what has not been counted yet. What can't be read is reported, and takes no space that counts. */
-  async countUsage(signal: AbortSignal): Promise<void> {
-    try {
-      const { datasets } = await this.#listing.get(signal);
-      for (const dataset of datasets.values()) {
-        if (isFrozen(dataset) && !dataset.isBroken) await this.#countDataset(dataset, signal);
-      }
-    } catch (error) {
-      if (!signal.aborted) this.#context.report(REGISTRATION_PREFIX, messageOf(error));
-    }
-  }
-
-  async #countDataset(dataset: Dataset, signal: AbortSignal): Promise<void> {
-    try {
-      await dataset.countUsage(signal);
-    } catch (error) {
-      signal.throwIfAborted();
-      if (!dataset.isBroken) this.#context.report(dataset.entry.keyPrefix + MANIFEST, messageOf(error));
-    }
   }
 
   async #load(previous: Listing | undefined, signal: AbortSignal): Promise<Listing> {

@@ -54,8 +54,6 @@ export class Dataset {
   #isBroken = false;
   /** The files of the metadata as they were last, by path. */
   #files: ReadonlyMap<string, ReplaceableFile> = new Map();
-  /** What the items take, where that was counted without keeping them. */
-  #usage: SpaceUsage | undefined;
 
   constructor(context: BucketContext, entry: DatasetEntry, { onBrokenChange, onOutdated }: DatasetListener) {
     this.#context = context;
@@ -133,21 +131,9 @@ export class Dataset {
     for (const report of [this.#reportManifest, this.#reportItems, this.#reportMetadata]) report([]);
   }
 
-  /** What the items take; undefined before they were counted. */
+  /** What the items take; undefined before they were first read. */
   get usage(): SpaceUsage | undefined {
-    return this.#items.usage ?? this.#usage;
-  }
-
-  /**
-   * Counts what the items take, where it is not known, at one request. They are not kept: most datasets of a bucket
-   * are counted and never looked into.
-   *
-   * @throws FsError
-   */
-  async countUsage(signal: AbortSignal): Promise<void> {
-    if (this.usage) return;
-    const { items } = await this.#readManifest(signal);
-    this.#usage = { files: items.length, bytes: items.totalBytes };
+    return this.#items.usage;
   }
 
   get #isFrozen(): boolean {

@@ -111,9 +111,9 @@ export interface OpenFile {
 
 /** What statfs(2) tells of a mount. */
 export interface SpaceUsage {
-  /** Bytes of all items. */
+  /** Bytes of the items that are known. */
   readonly bytes: number;
-  /** Number of all items. */
+  /** Number of the items that are known. */
   readonly files: number;
   /** What there is room for besides; absent where nothing can be written. */
   readonly free?: { readonly bytes: number; readonly files: number } | undefined;
@@ -124,5 +124,6 @@ export interface Tree {
   readonly root: DirectoryNode;
   /** What changes in it by itself; absent where nothing does. */
   readonly invalidations?: InvalidationRelay;
-  space(signal: AbortSignal): Promise<SpaceUsage>;
+  /** At no request to a store. */
+  space(): Promise<SpaceUsage>;
 }

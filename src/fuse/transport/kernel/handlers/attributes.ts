@@ -59,10 +59,10 @@ export const access: Handler = {
   },
 };
 
-/** STATFS: df. What is used is what all items take; what is free is what can be staged. */
+/** STATFS: df. What is used is what the items take that are known; what is free is what can be staged. */
 export const statfs: Handler = {
   async handle(connection, request) {
-    const { bytes, files, free = NOTHING } = await connection.operations.statfs(request.signal);
+    const { bytes, files, free = NOTHING } = await connection.operations.statfs();
     const room = Math.floor(free.bytes / STATFS_BLOCK_BYTES);
     replyBytes.fill(0, REPLY_BODY, REPLY_BODY + StatfsOut.size);
     StatfsOut.set.blocks(replyView, REPLY_BODY, Math.ceil(bytes / STATFS_BLOCK_BYTES) + room);
