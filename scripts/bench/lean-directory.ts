@@ -32,7 +32,7 @@ class LeanFile implements FileNode {
   }
 
   async open(): Promise<OpenFile> {
-    return { read: async () => [], close: () => {} };
+    return { read: async (_offset, _length, _signal, use) => use([]), close: () => {} };
   }
 }
 

@@ -9,6 +9,7 @@ import {
   READ_AHEAD_CACHE_PARTS,
 } from '../limits.ts';
 import { type Content, blockKey } from './block-key.ts';
+import { BlockMemory, HeldBlocks } from './block-memory.ts';
 import { BlockSource } from './block-source.ts';
 import type { DiskStoreStatistics } from './disk-store.ts';
 import { Flight } from './flight.ts';
@@ -37,7 +38,7 @@ export interface BlockCacheStatistics {
  * Blocks of remote content in memory, the least recently used dropped first. A block is fetched once however many
  * ask for it at the same time, neighbouring blocks come in one request, and a request that nobody waits for any more is
  * cancelled; each block is there for its readers as soon as its last byte is. Blocks are shared: they must not be
- * written to.
+ * written to, and the memory of one that is dropped is used for others as soon as nobody reads it.
  *
  * Deleting everything in it is always safe.
  */
@@ -53,6 +54,7 @@ export class BlockCache {
   #hitBytes = 0;
   readonly #ahead = new ReadAheadUse();
   readonly #source: BlockSource;
+  readonly #memory: BlockMemory;
 
   /**
    * @param maxBytes what blocks may take together, in bytes, each with {@link BLOCK_OVERHEAD_BYTES}: those that are
@@ -66,12 +68,18 @@ export class BlockCache {
       for (let number = 0; number * BLOCK_BYTES < content.size; number += 1)
         this.#blocks.delete(blockKey(content, number));
     });
-    this.readAhead = new ReadAheadBudget(Math.floor(maxBytes / READ_AHEAD_CACHE_PARTS));
+    const readAheadBytes = Math.floor(maxBytes / READ_AHEAD_CACHE_PARTS);
+    this.readAhead = new ReadAheadBudget(readAheadBytes);
+    // What has come ahead and pushed others out leaves so much for what comes next.
+    this.#memory = new BlockMemory(readAheadBytes);
     const queuePart = source.diskStatistics ? 1 / DISK_QUEUE_CACHE_PARTS : 0;
     this.#blocks = new LRUCache({
       maxSize: Math.max(1, Math.floor(maxBytes * (1 - 1 / READ_AHEAD_CACHE_PARTS - queuePart))),
       sizeCalculation: (block) => block.length + BLOCK_OVERHEAD_BYTES,
-      dispose: (block) => this.#ahead.dropped(block),
+      dispose: (block) => {
+        this.#ahead.dropped(block);
+        this.#memory.release(block, this);
+      },
     });
   }
 
@@ -91,26 +99,31 @@ export class BlockCache {
   }
 
   /**
-   * Reads a range as parts that follow each other: `length` bytes, fewer only where the content ends.
+   * Reads a range: `length` bytes, fewer only where the content ends.
    *
+   * @param use has them as parts that follow each other, for the time of the call
+   * @returns what that returns
    * @throws FsError EIO when the object in the store is missing or is not this content, ESTALE instead when the
    *   content has an ETag; StoreError when it can't be had
    */
-  async read(
+  async read<T>(
     store: ObjectStore,
     content: Content,
     offset: number,
     length: number,
     signal: AbortSignal,
-  ): Promise<readonly Uint8Array[]> {
+    use: (parts: readonly Uint8Array[]) => T,
+  ): Promise<T> {
     this.check(store, content);
     const end = Math.min(content.size, offset + length);
-    if (offset >= end) return [];
+    if (offset >= end) return use([]);
     const first = Math.floor(offset / BLOCK_BYTES);
     const last = Math.floor((end - 1) / BLOCK_BYTES);
     const parts: Uint8Array[] = [];
     const missing: number[] = [];
+    using held = new HeldBlocks(this.#memory);
     const take = (number: number, block: Uint8Array): number => {
+      if (!held.hold(block)) return 0;
       const start = number * BLOCK_BYTES;
       const part = block.subarray(Math.max(0, offset - start), Math.min(block.length, end - start));
       parts[number - first] = part;
@@ -124,17 +137,12 @@ export class BlockCache {
     }
     this.#hits += last - first + 1 - missing.length;
     this.#misses += missing.length;
-    if (missing.length === 0) return parts;
+    if (missing.length === 0) return use(parts);
 
     // Nothing yields before the flights are waited for, so none can land or be cancelled before we have joined it.
     const flights = this.#flightsOf(store, content, missing, 'read');
-    await Promise.all(
-      Array.from(flights, async ([flight, numbers]) => {
-        const blocks = await flight.wait(numbers, signal);
-        for (const [index, block] of blocks.entries()) take(numbers[index] ?? 0, block);
-      }),
-    );
-    return parts;
+    await Promise.all(Array.from(flights, async ([flight, numbers]) => flight.wait(numbers, signal, take)));
+    return use(parts);
   }
 
   /**
@@ -176,6 +184,7 @@ export class BlockCache {
   lend(bytes: number): () => void {
     this.#lentBytes += bytes;
     this.#makeRoom();
+    this.#memory.clear();
     return () => {
       this.#lentBytes -= bytes;
     };
@@ -187,6 +196,7 @@ export class BlockCache {
   }
 
   #put(key: string, block: Uint8Array): void {
+    this.#memory.hold(block, this);
     this.#blocks.set(key, block);
     this.#makeRoom();
   }
@@ -228,7 +238,9 @@ export class BlockCache {
   #startFlight(store: ObjectStore, content: Content, run: readonly number[], priority: Priority): Flight {
     const flight: Flight = new Flight(
       run,
-      async (options) => this.#source.load(store, content, run, { ...options, priority }),
+      async (options) => {
+        await this.#source.load(store, content, run, { ...options, priority, memory: this.#memory });
+      },
       (number, block) => {
         const key = blockKey(content, number);
         if (this.#flights.get(key) === flight) this.#flights.delete(key);

@@ -3,6 +3,7 @@ import type { ObjectStore } from '../ecs/object-store.ts';
 import type { FsError } from '../errors.ts';
 import { DAMAGED_CONTENTS_MAX } from '../limits.ts';
 import type { Content } from './block-key.ts';
+import { BlockMemory, HeldBlocks } from './block-memory.ts';
 import { type DiskContent, diskContent } from './disk-slot.ts';
 import type { DiskStore, DiskStoreStatistics } from './disk-store.ts';
 import { type LoadOptions, altered, fetchBlocks } from './fetch-blocks.ts';
@@ -92,10 +93,14 @@ export class BlockSource {
       this.check(store, content);
       options.onBlock(number, block);
     };
-    const onDisk = await disk.read(this.nameOf(store, content), run);
+    const { memory = new BlockMemory() } = options;
+    const onDisk = await disk.read(this.nameOf(store, content), run, memory);
     options.signal.throwIfAborted();
     for (const [number, { isVerified }] of onDisk) this.#saw(store, content, [number], isVerified);
-    for (const [number, { bytes }] of onDisk) onBlock(number, bytes);
+    for (const [number, { bytes }] of onDisk) {
+      onBlock(number, bytes);
+      memory.release(bytes, disk);
+    }
     const missing = run.filter((number) => !onDisk.has(number));
     await Promise.all(
       neighbours(missing).map(async (part) =>
@@ -140,17 +145,19 @@ export class BlockSource {
     options: LoadOptions,
   ): Promise<void> {
     const arrived = new Map<number, Uint8Array>();
+    const held = new HeldBlocks(options.memory ?? new BlockMemory());
     let keeping: Promise<void>;
     try {
       await this.#fetch(store, content, run, {
         ...options,
         onBlock: (number, block) => {
+          held.hold(block);
           arrived.set(number, block);
           options.onBlock(number, block);
         },
       });
     } finally {
-      keeping = this.#write(store, content, arrived);
+      keeping = this.#write(store, content, arrived).finally(() => held[Symbol.dispose]());
     }
     if (this.#options.isEager === true) await keeping;
   }

@@ -16,6 +16,7 @@ import {
   DISK_WRITE_PAUSE_MS,
 } from '../limits.ts';
 import type { Logger } from '../log.ts';
+import type { BlockMemory } from './block-memory.ts';
 import {
   type DiskContent,
   SLOT_HEADER_BYTES,
@@ -136,13 +137,21 @@ export class DiskStore {
     };
   }
 
-  /** What of the given blocks (ascending) is on disk and good. */
-  async read(content: DiskContent, blocks: readonly number[]): Promise<ReadonlyMap<number, DiskBlock>> {
+  /**
+   * What of the given blocks (ascending) is on disk and good.
+   *
+   * @param memory where they are put; this store holds them
+   */
+  async read(
+    content: DiskContent,
+    blocks: readonly number[],
+    memory: BlockMemory,
+  ): Promise<ReadonlyMap<number, DiskBlock>> {
     const found = new Map<number, DiskBlock>();
     await Promise.all(
       runsOf(blocks).map(async (run) => {
         try {
-          await this.#readRun(content, run, found);
+          await this.#readRun(content, run, memory, found);
         } catch (error) {
           if (!hasErrorCode(error, 'ENOENT'))
             this.#options.log.debug({ error: messageOf(error) }, 'cache read failed');
@@ -209,7 +218,12 @@ export class DiskStore {
     return this.#options.clock.monotonic() < this.#pausedUntil;
   }
 
-  async #readRun(content: DiskContent, run: readonly number[], found: Map<number, DiskBlock>): Promise<void> {
+  async #readRun(
+    content: DiskContent,
+    run: readonly number[],
+    memory: BlockMemory,
+    found: Map<number, DiskBlock>,
+  ): Promise<void> {
     const [first = 0] = run;
     const path = extentPath(this.#directory, content.key, extentOf(first));
     await using file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW);
@@ -219,7 +233,7 @@ export class DiskStore {
     if (present.length === 0) return;
     const targets = present.map((block) => ({
       block,
-      bytes: Buffer.allocUnsafeSlow(blockLength(content, block)),
+      bytes: memory.take(blockLength(content, block), this),
       // What lies between the end of this block and the next one is as long as a page; behind a short block nothing comes.
       tail: Buffer.alloc(DISK_PAGE_BYTES),
     }));
@@ -231,7 +245,10 @@ export class DiskStore {
       const header =
         end > bytesRead ? 'empty' : readSlotHeader(content, block, tail.subarray(0, SLOT_HEADER_BYTES));
       end += DISK_PAGE_BYTES - SLOT_HEADER_BYTES;
-      if (header === 'empty') continue;
+      if (header === 'empty') {
+        memory.release(bytes, this);
+        continue;
+      }
       if (header === 'corrupt' || !isSlotData(header, bytes)) {
         this.#corruptBlocks += 1;
         continue;

@@ -3,10 +3,16 @@ import { type ObjectInfo, type ObjectStore, type RequestOptions, StoreError } fr
 import { FsError, type FsErrorCode } from '../errors.ts';
 import { BLOCK_BYTES } from '../limits.ts';
 import type { Content } from './block-key.ts';
+import { BlockMemory } from './block-memory.ts';
 
 export interface LoadOptions extends RequestOptions {
   readonly signal: AbortSignal;
-  /** Has every block as soon as its last byte is there, each once; what it throws ends the request. */
+  /** Where the blocks are put; default: memory that is not used again. */
+  readonly memory?: BlockMemory;
+  /**
+   * Has every block as soon as its last byte is there, each once; what it throws ends the request. The block is its for
+   * the time of the call, and longer if it holds it.
+   */
   readonly onBlock: (number: number, block: Uint8Array) => void;
 }
 
@@ -22,12 +28,12 @@ export async function fetchBlocks(
   store: ObjectStore,
   content: Content,
   run: readonly number[],
-  { onBlock, ...options }: LoadOptions,
+  { onBlock, memory = new BlockMemory(), ...options }: LoadOptions,
 ): Promise<void> {
   const offset = (run[0] ?? 0) * BLOCK_BYTES;
   const blocks = run.map((number) => ({
     number,
-    buffer: Buffer.allocUnsafeSlow(Math.min(BLOCK_BYTES, content.size - number * BLOCK_BYTES)),
+    buffer: memory.take(Math.min(BLOCK_BYTES, content.size - number * BLOCK_BYTES), run),
   }));
   const buffers = blocks.map(({ buffer }) => buffer);
   let handed = 0;
@@ -35,7 +41,11 @@ export async function fetchBlocks(
     verify(store, content, info, buffers);
     const filled = blocks.slice(handed, count);
     handed = count;
-    for (const { number, buffer } of filled) onBlock(number, buffer);
+    for (const { number, buffer } of filled) {
+      onBlock(number, buffer);
+      // Those that nobody hears of, since the request fails, are not used again: nothing is to be proved of it then.
+      memory.release(buffer, run);
+    }
   };
   try {
     onFilled(run.length, await store.getRange(content.key, offset, buffers, { ...options, onFilled }));

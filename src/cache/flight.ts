@@ -7,28 +7,29 @@ import type { LoadOptions } from './fetch-blocks.ts';
  * others; when nobody waits for any of them the rest is given up.
  */
 export class Flight {
-  readonly #task: SharedTask<void>;
+  readonly #start: () => SharedTask<void>;
+  #task: SharedTask<void> | undefined;
   readonly #landings: ReadonlyMap<number, Landing>;
   readonly #promotion = new AbortController();
 
   /**
-   * @param load is called at once; hands over every block unless it fails
+   * @param load is called as soon as somebody waits; hands over every block unless it fails
    * @param onEnd hears of every block once: that it has landed, or that it will not
    */
   constructor(
-    run: readonly number[],
+    numbers: readonly number[],
     load: (options: LoadOptions & Pick<RequestOptions, 'promotion'>) => Promise<void>,
     onEnd: (number: number, block: Uint8Array | undefined) => void,
   ) {
-    this.#landings = new Map(run.map((number) => [number, new Landing()]));
+    this.#landings = new Map(numbers.map((number) => [number, new Landing()]));
     const promotion = this.#promotion.signal;
-    const flying = new Set(run);
+    const flying = new Set(numbers);
     const onBlock = (number: number, block: Uint8Array): void => {
       flying.delete(number);
       onEnd(number, block);
-      this.#landing(number).land(block);
+      this.#landing(number).land(number, block);
     };
-    this.#task = new SharedTask(async (signal) => {
+    const run = async (signal: AbortSignal): Promise<void> => {
       let reason: unknown = new Error('the flight ended without the block');
       try {
         await load({ signal, promotion, onBlock });
@@ -41,12 +42,13 @@ export class Flight {
           this.#landing(number).miss(reason);
         }
       }
-    });
+    };
+    this.#start = () => new SharedTask(run);
   }
 
   /** Whether it was given up: who wants a block that has not landed must start another flight. */
   get abandoned(): boolean {
-    return this.#task.abandoned;
+    return this.#task?.abandoned === true;
   }
 
   /** Somebody waits for what was fetched ahead. */
@@ -55,14 +57,16 @@ export class Flight {
   }
 
   /**
-   * Waits for some of the blocks.
+   * Waits for some of the blocks, none of which has landed.
    *
-   * @returns them in the order of their numbers
+   * @param see has each of them when it lands, for the time of the call, even after the signal's abort
    * @throws the signal's reason as soon as it aborts, or why one of them does not come
    */
-  async wait(numbers: readonly number[], signal: AbortSignal): Promise<readonly Uint8Array[]> {
-    const blocks = numbers.map(async (number) => this.#landing(number).block);
-    return this.#task.waitFor(Promise.all(blocks), signal);
+  async wait(numbers: readonly number[], signal: AbortSignal, see: SeeBlock = () => {}): Promise<void> {
+    const landings = numbers.map(async (number) => this.#landing(number).wait(see));
+    // Not before it is known who sees what lands.
+    this.#task ??= this.#start();
+    await this.#task.waitFor(Promise.all(landings), signal);
   }
 
   #landing(number: number): Landing {
@@ -72,23 +76,36 @@ export class Flight {
   }
 }
 
+type SeeBlock = (number: number, block: Uint8Array) => void;
+
 /** What becomes of one block. */
 class Landing {
-  readonly block: Promise<Uint8Array>;
-  #resolve: ((block: Uint8Array) => void) | undefined;
+  readonly #end: Promise<void>;
+  /** Undefined when it has landed. */
+  #waiting: SeeBlock[] | undefined = [];
+  #resolve: (() => void) | undefined;
   #reject: ((reason: unknown) => void) | undefined;
 
   constructor() {
-    this.block = new Promise((resolve, reject) => {
+    this.#end = new Promise((resolve, reject) => {
       this.#resolve = resolve;
       this.#reject = reject;
     });
     // With nobody waiting there is nobody to tell.
-    this.block.catch(() => {});
+    this.#end.catch(() => {});
   }
 
-  land(block: Uint8Array): void {
-    this.#resolve?.(block);
+  async wait(see: SeeBlock): Promise<void> {
+    if (!this.#waiting) throw new Error('the block has landed and may be gone');
+    this.#waiting.push(see);
+    return this.#end;
+  }
+
+  land(number: number, block: Uint8Array): void {
+    const waiting = this.#waiting ?? [];
+    this.#waiting = undefined;
+    for (const see of waiting) see(number, block);
+    this.#resolve?.();
   }
 
   miss(reason: unknown): void {

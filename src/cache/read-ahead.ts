@@ -27,9 +27,14 @@ export class ContentReader {
   }
 
   /** As {@link BlockCache.read}. */
-  async read(offset: number, length: number, signal: AbortSignal): Promise<readonly Uint8Array[]> {
+  async read<T>(
+    offset: number,
+    length: number,
+    signal: AbortSignal,
+    use: (parts: readonly Uint8Array[]) => T,
+  ): Promise<T> {
     // What is read is asked for first, so that it goes before what is fetched ahead.
-    const reading = this.#cache.read(this.#store, this.#content, offset, length, signal);
+    const reading = this.#cache.read(this.#store, this.#content, offset, length, signal, use);
     const end = Math.min(this.#content.size, offset + length);
     if (end > offset) this.#follow(offset, end);
     return reading;

@@ -66,13 +66,15 @@ export class Operations {
     }
   }
 
-  async read(
+  /** As the `read` of an open file. */
+  async read<T>(
     handle: number,
     offset: number,
     length: number,
     signal: AbortSignal,
-  ): Promise<readonly Uint8Array[]> {
-    return this.#handles.file(handle).file.read(offset, length, signal);
+    use: (parts: readonly Uint8Array[]) => T,
+  ): Promise<T> {
+    return this.#handles.file(handle).file.read(offset, length, signal, use);
   }
 
   /**

@@ -12,6 +12,7 @@ import {
   LENT_CACHE_PARTS,
   RANGED_GET_MAX_BYTES,
 } from '../../src/limits.ts';
+import { copied } from '../support/copied.ts';
 import { roomFor } from '../support/cache-room.ts';
 import { randomBytesOf } from '../support/datasets.ts';
 import { MemoryObjectStore } from '../support/memory-object-store.ts';
@@ -50,7 +51,7 @@ async function read(
   length: number,
   signal = never,
 ): Promise<Buffer> {
-  return Buffer.concat(await cache.read(store, content, offset, length, signal));
+  return cache.read(store, content, offset, length, signal, copied);
 }
 
 const code = async (reading: Promise<unknown>): Promise<string> =>
@@ -293,7 +294,7 @@ describe('the bound', () => {
     const cache = new BlockCache(roomFor(4));
     for (let index = 0; index < 2_000; index += 1) {
       store.seed(`${index}`, 'x');
-      await cache.read(store, { id: `${index}`, key: `${index}`, size: 1 }, 0, 1, never);
+      await cache.read(store, { id: `${index}`, key: `${index}`, size: 1 }, 0, 1, never, copied);
       expect(cache.statistics.bytes).toBeLessThanOrEqual(maxBytes);
     }
     expect(cache.statistics.blocks).toBe(Math.floor(maxBytes / (BLOCK_OVERHEAD_BYTES + 1)));

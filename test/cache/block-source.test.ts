@@ -10,6 +10,7 @@ import { DiskStore } from '../../src/cache/disk-store.ts';
 import type { DiskTasks } from '../../src/cache/disk-tasks.ts';
 import { BLOCK_BYTES, MiB } from '../../src/limits.ts';
 import { silentLogger } from '../../src/log.ts';
+import { copied } from '../support/copied.ts';
 import { randomBytesOf } from '../support/datasets.ts';
 import { inlineDiskTasks } from '../support/inline-disk-tasks.ts';
 import { ManualClock } from '../support/manual-clock.ts';
@@ -50,7 +51,7 @@ async function cacheOn(directory: string, endpoint = 'http://store') {
   });
   const cache = new BlockCache(64 * MiB, source);
   const read = async (store: MemoryObjectStore, content: Content, offset = 0, length = content.size) => {
-    const bytes = Buffer.concat(await cache.read(store, content, offset, length, signal));
+    const bytes = await cache.read(store, content, offset, length, signal, copied);
     await disk.close();
     return bytes;
   };

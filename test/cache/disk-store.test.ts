@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as fc from 'fast-check';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
+import { BlockMemory } from '../../src/cache/block-memory.ts';
 import { type DiskContent, blockCount, blockLength, diskContent } from '../../src/cache/disk-slot.ts';
 import { DiskStore, type DiskStoreOptions } from '../../src/cache/disk-store.ts';
 import { BLOCK_BYTES, DISK_EXTENT_BLOCKS, DISK_WRITE_PAUSE_MS, GiB, MiB } from '../../src/limits.ts';
@@ -57,7 +58,9 @@ function blocksOf(
 
 async function readAll(store: DiskStore, content: DiskContent): Promise<Map<number, Uint8Array>> {
   const blocks = Array.from({ length: blockCount(content) }, (_, block) => block);
-  return new Map(Array.from(await store.read(content, blocks), ([block, { bytes }]) => [block, bytes]));
+  return new Map(
+    Array.from(await store.read(content, blocks, new BlockMemory()), ([block, { bytes }]) => [block, bytes]),
+  );
 }
 
 async function filesIn(directory: string): Promise<string[]> {
@@ -230,15 +233,18 @@ describe('the bound', () => {
       await stores[index % 3]?.write(content, blocksOf(body));
       clock.advance(120_000);
       // Its use is noted by whoever reads it.
-      expect((await stores[(index + 1) % 3]?.read(precious, [0, 1, 2, 3]))?.size, `after ${index}`).toBe(4);
+      expect(
+        (await stores[(index + 1) % 3]?.read(precious, [0, 1, 2, 3], new BlockMemory()))?.size,
+        `after ${index}`,
+      ).toBe(4);
       expect(await takenBy(directory)).toBeLessThanOrEqual(maxBytes);
       if (index % 10 === 9)
         stores = await Promise.all([1, 2, 3].map(() => open(directory, { maxBytes, clock })));
     }
     expect(await takenBy(directory)).toBeGreaterThan(maxBytes / 2);
-    const last = await stores[0]?.read(contentOf('59', SIZE), [0, 1, 2, 3]);
+    const last = await stores[0]?.read(contentOf('59', SIZE), [0, 1, 2, 3], new BlockMemory());
     expect(last?.size).toBe(4);
-    expect((await stores[0]?.read(contentOf('0', SIZE), [0]))?.size).toBe(0);
+    expect((await stores[0]?.read(contentOf('0', SIZE), [0], new BlockMemory()))?.size).toBe(0);
   });
 
   test('of what waits to be written: the rest is not kept, unless somebody waits for it', async () => {

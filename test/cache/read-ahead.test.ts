@@ -13,6 +13,7 @@ import {
   READ_AHEAD_MAX_BYTES,
   READ_AHEAD_MIN_BYTES,
 } from '../../src/limits.ts';
+import { copied } from '../support/copied.ts';
 import { randomBytesOf } from '../support/datasets.ts';
 import { type Gate, MemoryObjectStore } from '../support/memory-object-store.ts';
 
@@ -48,9 +49,9 @@ async function idle(): Promise<void> {
 async function begun(cache: BlockCache) {
   const store = storeOf();
   const reader = openFile(cache, store);
-  await reader.read(0, READ_BYTES, never);
+  await reader.read(0, READ_BYTES, never, copied);
   gate = store.hold('getRange');
-  await reader.read(READ_BYTES, READ_BYTES, never);
+  await reader.read(READ_BYTES, READ_BYTES, never, copied);
   await gate.reached();
   expect(cache.readAhead.inFlightBytes).toBe(READ_AHEAD_MIN_BYTES);
   return { store, reader, gate };
@@ -62,7 +63,7 @@ describe('a file that is read', () => {
     const cache = new BlockCache(GiB);
     const reader = openFile(cache, store);
     for (let offset = 0; offset < SIZE; offset += READ_BYTES) {
-      const part = Buffer.concat(await reader.read(offset, READ_BYTES, never));
+      const part = await reader.read(offset, READ_BYTES, never, copied);
       expect(part.equals(body.subarray(offset, offset + READ_BYTES))).toBe(true);
       await idle();
     }
@@ -77,7 +78,9 @@ describe('a file that is read', () => {
     const reader = openFile(cache, store);
     for (let offset = 0; offset < 8 * MiB; offset += 4 * READ_BYTES) {
       await Promise.all(
-        [1, 0, 3, 2].map(async (place) => reader.read(offset + place * READ_BYTES, READ_BYTES, never)),
+        [1, 0, 3, 2].map(async (place) =>
+          reader.read(offset + place * READ_BYTES, READ_BYTES, never, copied),
+        ),
       );
       await idle();
     }
@@ -90,7 +93,7 @@ describe('a file that is read', () => {
     const cache = new BlockCache(GiB);
     const reader = openFile(cache, store);
     for (let index = 0; index < 20; index += 1) {
-      await reader.read(((index * 29) % 47) * MiB, 4 * KiB, never);
+      await reader.read(((index * 29) % 47) * MiB, 4 * KiB, never, copied);
       await idle();
     }
     expect(store.requests.getRange).toBe(20);
@@ -100,7 +103,7 @@ describe('a file that is read', () => {
   test('once is not fetched ahead', async () => {
     const store = storeOf();
     const cache = new BlockCache(GiB);
-    await openFile(cache, store).read(0, 4 * KiB, never);
+    await openFile(cache, store).read(0, 4 * KiB, never, copied);
     await idle();
     expect(cache.statistics.fetchedBytes).toBe(BLOCK_BYTES);
   });
@@ -120,7 +123,7 @@ describe('what is fetched ahead', () => {
   test('is given up when the reader jumps', async () => {
     const cache = new BlockCache(GiB);
     const held = await begun(cache);
-    const jumped = held.reader.read(40 * MiB, 4 * KiB, never);
+    const jumped = held.reader.read(40 * MiB, 4 * KiB, never, copied);
     await idle();
     expect(held.gate.waiting).toBe(1);
     held.gate.release();
@@ -137,9 +140,9 @@ describe('what is fetched ahead', () => {
       return getRange(key, offset, targets, options);
     };
     const reader = openFile(new BlockCache(GiB), store);
-    await reader.read(0, 300 * KiB, never);
+    await reader.read(0, 300 * KiB, never, copied);
     // It ends in the middle of a block that is not there yet.
-    await reader.read(300 * KiB, 300 * KiB, never);
+    await reader.read(300 * KiB, 300 * KiB, never, copied);
     expect(priorities.slice(0, 2)).toEqual(['read', 'read']);
     expect(priorities.slice(2)).toEqual(['background']);
   });
@@ -151,7 +154,7 @@ describe('what is fetched ahead', () => {
     const readers = Array.from({ length: 40 }, (_, index) => openFile(cache, store, `content ${index}`));
     for (let offset = 0; offset < 2 * MiB; offset += READ_BYTES) {
       gate = store.hold('getRange');
-      const reading = readers.map(async (reader) => reader.read(offset, READ_BYTES, never));
+      const reading = readers.map(async (reader) => reader.read(offset, READ_BYTES, never, copied));
       await idle();
       expect(cache.readAhead.inFlightBytes).toBeLessThanOrEqual(maxBytes / READ_AHEAD_CACHE_PARTS);
       gate.release();
@@ -168,7 +171,8 @@ describe('what is fetched ahead', () => {
     const cache = new BlockCache(READ_AHEAD_CACHE_PARTS * BLOCK_BYTES - 1);
     const store = storeOf();
     const reader = openFile(cache, store);
-    for (let offset = 0; offset < 2 * MiB; offset += READ_BYTES) await reader.read(offset, READ_BYTES, never);
+    for (let offset = 0; offset < 2 * MiB; offset += READ_BYTES)
+      await reader.read(offset, READ_BYTES, never, copied);
     await idle();
     expect(cache.statistics.fetchedBytes).toBe(2 * MiB);
     expect(store.requests.getRange).toBe(8);

@@ -13,6 +13,7 @@ import {
   READ_AHEAD_MAX_BYTES,
 } from '../../src/limits.ts';
 import { seededRandom } from '../../src/demo/random.ts';
+import { copied } from '../support/copied.ts';
 import { ManualClock } from '../support/manual-clock.ts';
 import { MemoryObjectStore } from '../support/memory-object-store.ts';
 
@@ -51,7 +52,7 @@ function open(size: number, cacheBytes = GiB, answer?: () => Promise<void>) {
   const cache = new BlockCache(cacheBytes);
   const reader = new ContentReader(cache, store, { id: 'content', key: KEY, size });
   const read = async (offset: number, length = READ_BYTES): Promise<void> => {
-    await reader.read(offset, length, never);
+    await reader.read(offset, length, never, copied);
     await idle();
   };
   return { store, cache, reader, read };
@@ -72,7 +73,7 @@ test('after 16 MiB in sequence nobody waits for a round trip of 20 ms any more',
   for (let offset = 0; offset < size; offset += READ_BYTES) {
     const progress = { isRead: false };
     const read = async (): Promise<void> => {
-      await reader.read(offset, READ_BYTES, never);
+      await reader.read(offset, READ_BYTES, never, copied);
       progress.isRead = true;
     };
     const reading = read();
@@ -147,11 +148,11 @@ test('a reader that joins what is fetched ahead makes it go first', async () => 
   const ahead = ['a', 'b', 'c'].map(async (key) => cache.prefetch(store, content(key), 0, 1, never));
   await gate.reached(1);
   expect(started).toEqual(['a']);
-  const reading = cache.read(store, content('c'), 0, 1, never);
+  const reading = cache.read(store, content('c'), 0, 1, never, copied);
   await gate.reached(2);
   expect(started).toEqual(['a', 'c']);
   gate.release();
-  expect(Buffer.concat(await reading).toString()).toBe('c');
+  expect((await reading).toString()).toBe('c');
   await Promise.all(ahead);
   expect(started).toEqual(['a', 'c', 'b']);
 });
@@ -200,7 +201,7 @@ test('whatever is read, jumped to and closed, what is fetched ahead keeps to its
             };
             const offset = Math.min(size - READ_BYTES, Math.max(0, moves[kind]));
             at[file] = offset;
-            const read = readers[file]?.read(offset, READ_BYTES, never);
+            const read = readers[file]?.read(offset, READ_BYTES, never, copied);
             if (read) reading.push(read);
           }
           const { inFlightBytes } = cache.readAhead;

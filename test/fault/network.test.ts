@@ -23,6 +23,7 @@ import {
 } from '../../src/limits.ts';
 import { silentLogger } from '../../src/log.ts';
 import { base64, folderOf, freezeTo, onlyDataset, readBack } from '../freeze/support.ts';
+import { copied } from '../support/copied.ts';
 import { datasetOf, randomBytesOf } from '../support/datasets.ts';
 import {
   type FaultSchedule,
@@ -153,7 +154,7 @@ describe('reading over a network that fails', () => {
               const file = await fileAt(root, `data/data/${relpath}`);
               const open = await file.open(never, 'read');
               try {
-                const read = Buffer.concat(await open.read(offset, length, never));
+                const read = await open.read(offset, length, never, copied);
                 expect(
                   read.equals(truth.subarray(offset, offset + length)),
                   `${relpath} ${offset}+${length}`,
@@ -237,7 +238,7 @@ describe('a range at the end of an item that is answered as if the item ended be
     const { root, lifetime } = mountedTree(STORE_TRIES_MAX);
     const file = await (await fileAt(root, 'data/data/tail')).open(never, 'read');
     try {
-      return Buffer.concat(await file.read(2 * BLOCK_BYTES, 1, never));
+      return await file.read(2 * BLOCK_BYTES, 1, never, copied);
     } finally {
       file.close();
       lifetime.abort();

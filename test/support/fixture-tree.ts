@@ -93,9 +93,9 @@ export function createFixture(owner: { readonly uid: number; readonly gid: numbe
       lifetime: 'forever',
       attributes: () => fixed,
       open: async () => ({
-        read(offset, length, signal) {
+        read: async (offset, length, signal, use) => {
           counts.reads += 1;
-          return read(offset, length, signal);
+          return use(await read(offset, length, signal));
         },
         close() {},
       }),
@@ -170,7 +170,8 @@ export function createFixture(owner: { readonly uid: number; readonly gid: numbe
     lifetime: 'refresh',
     attributes: () => ({ ...changingFixed, size: fixture.content.length }),
     open: async () => ({
-      read: async (offset, length) => [Buffer.from(fixture.content).subarray(offset, offset + length)],
+      read: async (offset, length, _, use) =>
+        use([Buffer.from(fixture.content).subarray(offset, offset + length)]),
       close() {},
     }),
   };

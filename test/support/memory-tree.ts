@@ -120,7 +120,11 @@ export class MemoryFile extends MemoryNode implements FileNode {
         if (!keepSize) this.size = Math.max(this.size, offset + length);
       },
     };
-    return { changes, close: () => {}, read: async (offset, length) => this.read(offset, length) };
+    return {
+      changes,
+      close: () => {},
+      read: async (offset, length, _, use) => use(this.read(offset, length)),
+    };
   }
 
   read(offset: number, length: number): readonly Uint8Array[] {

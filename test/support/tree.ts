@@ -12,6 +12,7 @@ import { MiB } from '../../src/limits.ts';
 import { silentLogger } from '../../src/log.ts';
 import { ManualClock } from './manual-clock.ts';
 import { MemoryObjectStore } from './memory-object-store.ts';
+import { copied } from './copied.ts';
 
 export const REFRESH_MS = 60_000;
 export const OWNERSHIP = { uid: 1000, gid: 1000, umask: 0 };
@@ -75,7 +76,7 @@ export async function namesIn(root: DirectoryNode, path = ''): Promise<readonly 
 export async function contentOf(file: FileNode): Promise<Buffer> {
   const open = await file.open(never, 'read');
   try {
-    return Buffer.concat(await open.read(0, file.attributes().size, never));
+    return await open.read(0, file.attributes().size, never, copied);
   } finally {
     open.close();
   }

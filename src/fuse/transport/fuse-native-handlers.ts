@@ -80,16 +80,19 @@ function uncounted(operations: Operations, signal: AbortSignal, log: Logger): Ha
     open: (path, flags, reply) => serve(async () => operations.open(await find(path), flags, signal), reply),
     release: (_path, handle, reply) => serve(async () => operations.release(handle), reply),
     read: (_path, handle, buffer, length, position, reply) =>
-      count(async () => {
-        const parts = await operations.read(handle, position, length, signal);
-        // The buffer is libfuse's own memory: it is touched here, with the reply, and never while we wait.
-        let filled = 0;
-        for (const part of parts) {
-          buffer.set(part, filled);
-          filled += part.length;
-        }
-        return filled;
-      }, reply),
+      count(
+        async () =>
+          // The buffer is libfuse's own memory: it is touched here, before the reply, and never while we wait.
+          operations.read(handle, position, length, signal, (parts) => {
+            let filled = 0;
+            for (const part of parts) {
+              buffer.set(part, filled);
+              filled += part.length;
+            }
+            return filled;
+          }),
+        reply,
+      ),
     readdir: (path, reply) =>
       serve(
         async () => {

@@ -33,11 +33,12 @@ export function openContent(
   }
   const reader = new ContentReader(source.cache, source.store, content);
   return {
-    read: async (offset, length, signal) => {
+    read: async (offset, length, signal, use) => {
       try {
-        const parts = await reader.read(offset, length, signal);
-        source.onRead(content.key);
-        return parts;
+        return await reader.read(offset, length, signal, (parts) => {
+          source.onRead(content.key);
+          return use(parts);
+        });
       } catch (error) {
         if (error instanceof FsError && error.code === 'ESTALE') onStale();
         else if (!isAbort(error)) source.onReadError(content.key, error);
@@ -78,7 +79,7 @@ export class ReplaceableFile implements FileNode {
    */
   async open(signal: AbortSignal): Promise<OpenFile> {
     const file = openContent(this.#source, this.content, this.#onStale);
-    await file.read(0, 1, signal);
+    await file.read(0, 1, signal, () => {});
     return file;
   }
 }
@@ -101,7 +102,7 @@ export class MemoryFile implements FileNode {
 
   async open(): Promise<OpenFile> {
     return {
-      read: async (offset, length) => [this.#content.subarray(offset, offset + length)],
+      read: async (offset, length, _, use) => use([this.#content.subarray(offset, offset + length)]),
       close: () => {},
     };
   }

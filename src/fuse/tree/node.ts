@@ -97,12 +97,19 @@ export interface DirectoryEntry {
 
 export interface OpenFile {
   /**
-   * Reads `length` bytes from `offset`, fewer only where the file ends. The parts come one after the other and are
-   * shared with the cache: they must not be written to.
+   * Reads `length` bytes from `offset`, fewer only where the file ends.
    *
+   * @param use has them as parts that come one after the other, for the time of the call: they are the cache's, must not
+   *   be written to, and are other bytes afterwards
+   * @returns what that returns
    * @throws FsError EIO and others; never short data instead
    */
-  read(offset: number, length: number, signal: AbortSignal): Promise<readonly Uint8Array[]>;
+  read<T>(
+    offset: number,
+    length: number,
+    signal: AbortSignal,
+    use: (parts: readonly Uint8Array[]) => T,
+  ): Promise<T>;
   /** Absent where the file can't be changed. */
   readonly changes?: OpenFileChanges;
   /** Gives up read-ahead and what else the handle holds. Called once. */

@@ -95,8 +95,13 @@ class OpenStagedFile implements OpenFile {
     };
   }
 
-  async read(offset: number, length: number): Promise<readonly Uint8Array[]> {
-    return [await this.#use(local.read(this.#fd, offset, length))];
+  async read<T>(
+    offset: number,
+    length: number,
+    _: AbortSignal,
+    use: (parts: readonly Uint8Array[]) => T,
+  ): Promise<T> {
+    return use([await this.#use(local.read(this.#fd, offset, length))]);
   }
 
   close(): void {

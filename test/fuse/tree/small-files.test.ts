@@ -9,6 +9,7 @@ import {
   READ_STREAMS_MAX,
   SMALL_FILES_AHEAD_MAX,
 } from '../../../src/limits.ts';
+import { copied } from '../../support/copied.ts';
 import { datasetOf } from '../../support/datasets.ts';
 import { type Gate, MemoryObjectStore } from '../../support/memory-object-store.ts';
 import { fileAt, never, seedDataset, treeOf } from '../../support/tree.ts';
@@ -32,7 +33,7 @@ async function slow(folders = ['a'], more: Readonly<Record<string, Buffer>> = {}
   const read = async (path: string, length = 1_000): Promise<string> => {
     const file = await (await open(path)).open(never, 'read');
     let isRead = false;
-    const reading = file.read(0, length, never).finally(() => {
+    const reading = file.read(0, length, never, copied).finally(() => {
       isRead = true;
     });
     // Whatever need not wait for the store is through by then.
@@ -42,7 +43,7 @@ async function slow(folders = ['a'], more: Readonly<Record<string, Buffer>> = {}
       gate.release();
       gate = store.hold('getRange');
     }
-    const bytes = Buffer.concat(await reading);
+    const bytes = await reading;
     file.close();
     return bytes.toString();
   };

@@ -10,6 +10,7 @@ import { StagedFile } from '../../../src/fuse/tree/staging-file.ts';
 import type { StagedFolder } from '../../../src/fuse/tree/staging-folder.ts';
 import { StagingRoot, type StagingRootOptions } from '../../../src/fuse/tree/staging-root.ts';
 import { silentLogger } from '../../../src/log.ts';
+import { copied } from '../../support/copied.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
 
 const { signal: never } = new AbortController();
@@ -78,8 +79,7 @@ const makeFile = async (
   return { node, file };
 };
 
-const text = async (file: OpenFile): Promise<string> =>
-  Buffer.concat(await file.read(0, 100, never)).toString();
+const text = async (file: OpenFile): Promise<string> => (await file.read(0, 100, never, copied)).toString();
 
 test('a new folder is no directory that was there before, though the local disk uses inodes again', async () => {
   const { root } = await opened();

@@ -20,7 +20,7 @@ export const open: Handler = {
   },
 };
 
-/** READ: the parts go to the kernel as the cache holds them. */
+/** READ: the parts go to the kernel as the cache holds them, before it may use their memory again. */
 export const read: Handler = {
   input: ReadIn,
   async handle(connection, request) {
@@ -29,7 +29,9 @@ export const read: Handler = {
     const offset = ReadIn.get.offset(view, BODY);
     const size = Math.min(ReadIn.get.size(view, BODY), KERNEL_REQUEST_MAX_BYTES);
     if (!Number.isSafeInteger(offset)) throw new FsError('EINVAL', 'an offset of more than 53 bits');
-    request.replyData(await connection.operations.read(handle, offset, size, request.signal));
+    await connection.operations.read(handle, offset, size, request.signal, (parts) =>
+      request.replyData(parts),
+    );
   },
 };
 
