@@ -422,8 +422,14 @@ describe('error answers', () => {
     await expect.poll(() => isClosed).toBe(true);
   });
 
-  test('an upload that the server says to have stored before it was sent', async () => {
-    const s3 = await serve(httpAnswer(200, { ...INFO, 'Content-Length': 0 }));
+  test.each([
+    [
+      'it says where it ends',
+      (socket: Socket) => socket.write(httpAnswer(200, { ...INFO, 'Content-Length': 0 })),
+    ],
+    ['it ends with the connection', (socket: Socket) => socket.end(httpAnswer(200, INFO))],
+  ])('an upload that the server says to have stored before it was sent: %s', async (_how, answer) => {
+    const s3 = await serve(answer);
     await expectReason(s3.put('key', { size: 1e12, open: () => endless() }), 'bad-response');
     await server?.idle();
   });

@@ -88,7 +88,9 @@ export class HttpConnection {
       },
       onData: (bytes) => exchange.onData(bytes),
       onEnd: () => {
-        if (this.#unsent > 0 && !this.#isRefused) throw new HttpSyntaxError('an answer to half of a request');
+        if (this.#unsent > 0 && !this.#isRefused) {
+          return this.#fail(new HttpSyntaxError('an answer to half of a request'));
+        }
         this.#exchange = undefined;
         exchange.onEnd();
       },
