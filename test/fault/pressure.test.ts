@@ -198,7 +198,9 @@ const CGROUPS = [
 );
 
 describe.skipIf(mountObstacle !== undefined || !isRoot)('512 MiB of memory', () => {
-  test('are enough for the settings of a fresh mount, whatever is read, written and frozen', async () => {
+  test('are enough for the settings of a fresh mount, whatever is read, written and frozen', {
+    timeout: scaled({ usual: 60_000, full: 900_000 }),
+  }, async () => {
     const items = Object.fromEntries(
       Array.from({ length: scaled({ usual: 3, full: 30 }) }, (_, index) => [
         `${index}`,
