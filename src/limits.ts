@@ -105,6 +105,12 @@ export const HTTP_SCRATCH_BYTES = 8 * KiB;
 export const SMALL_OBJECT_MAX_BYTES = 1 * MiB;
 /** A registration key's body is a key prefix, and S3 keys have at most 1,024 bytes. */
 export const REGISTRATION_KEY_BODY_MAX_BYTES = 1 * KiB;
+/** Texts of admin metadata, such as a dataset's name: dtool's own names have 80 characters at most. */
+export const ADMIN_TEXT_MAX_CHARACTERS = 255;
+/** Registration keys of a bucket. A dataset that nobody looks into takes 2.2 KiB of memory: 220 MiB. */
+export const REGISTRATIONS_MAX = 100_000;
+/** Items of a dataset that is not frozen. Each costs a request at every look and 450 bytes of memory: 45 MiB. */
+export const PROTO_ITEMS_MAX = 100_000;
 /** A manifest is about 220 bytes an item: this is two million items. */
 export const MANIFEST_MAX_BYTES = 512 * MiB;
 /** Strings and numbers in a manifest: relpaths, which are longer than a path can be, and all that surrounds them. */

@@ -5,7 +5,10 @@ import { fileNameFlaw } from '../../src/file-name.ts';
 import { identifierOf } from '../../src/ecs/dtool/identifier.ts';
 import { FsError } from '../../src/errors.ts';
 import type { DirectoryNode, Node } from '../../src/fuse/tree/node.ts';
+import type { ListedObject } from '../../src/ecs/object-store.ts';
+import { PROTO_ITEMS_MAX, REGISTRATIONS_MAX } from '../../src/limits.ts';
 import { datasetOf, uuidOf } from '../support/datasets.ts';
+import type { MemoryObjectStore } from '../support/memory-object-store.ts';
 import { contentOf, namesIn, nodeAt, never, seedDataset, textAt, treeOf } from '../support/tree.ts';
 
 /** Entries and levels that no test here should come near; above it something goes round in circles. */
@@ -279,7 +282,8 @@ describe('a bucket that somebody hostile writes into', () => {
     seedDataset(store, datasetOf(`n${'a'.repeat(500_000)}`, { a: 'a' }, { uuid: uuidOf('named') }));
     const names = await namesIn(root);
     expect(names.toSorted().slice(0, 3)).toEqual(['.proto', '.uuid', 'good']);
-    expect(names.length).toBe(2 + 5);
+    expect(names.length).toBe(2 + 4);
+    expect(problems.all.map(({ key }) => key)).toContain(`${uuidOf('named')}/dtool`);
     for (const name of names) expect(Buffer.byteLength(name)).toBeLessThanOrEqual(255);
     expect(await namesIn(root, 'long/data')).toEqual(['d', 'fine']);
     expect((await namesIn(root, 'long/.dtool/unrepresentable')).length).toBe(1);
@@ -288,6 +292,55 @@ describe('a bucket that somebody hostile writes into', () => {
     const tags = await namesIn(root, 'tagged/.dtool/tags');
     expect(tags.length).toBe(5_000);
     expect(await textAt(root, 'tagged/data/a')).toBe('a');
+    await expectGood(root);
+  });
+
+  /** A store that lists so many keys more than it has, after the others. */
+  const crowded = (store: MemoryObjectStore, prefix: string, count: number): MemoryObjectStore => {
+    const listPage = store.listPage.bind(store);
+    const keyAt = (index: number): string => `${prefix}${index.toString(16).padStart(40, '0')}`;
+    store.listPage = async (query, options) => {
+      if (query.prefix !== prefix) return listPage(query, options);
+      const page = Number(query.continuationToken ?? -1);
+      const objects = Array.from(
+        { length: Math.min(1_000, count - page * 1_000) },
+        (_, index): ListedObject => ({
+          key: keyAt(page * 1_000 + index),
+          size: 1,
+          etag: 'x',
+          lastModified: 0,
+        }),
+      );
+      if (page < 0) return { ...(await listPage(query, options)), continuationToken: '0' };
+      const isLast = (page + 1) * 1_000 >= count;
+      return { objects, commonPrefixes: [], continuationToken: isLast ? undefined : String(page + 1) };
+    };
+    return store;
+  };
+
+  test('more registration keys than may be: those that come first count, and it is told where the others begin', async () => {
+    const { store, root, problems } = treeOf();
+    seedDataset(store, GOOD);
+    crowded(store, 'dtool-', REGISTRATIONS_MAX);
+    await expectGood(root);
+    const told = problems.all.filter(({ reason }) => reason.includes('more than'));
+    expect(told).toEqual([
+      expect.objectContaining({ key: `dtool-${(REGISTRATIONS_MAX - 1).toString(16).padStart(40, '0')}` }),
+    ]);
+    expect(store.requests.listPage).toBeLessThan(10);
+  });
+
+  test('more items of a dataset that is not frozen than may be: its items are an error, and nothing else is', async () => {
+    const { store, root, problems } = treeOf();
+    seedDataset(store, GOOD);
+    const open = datasetOf('crowded', { a: 'a' }, { frozenAt: null });
+    seedDataset(store, open);
+    crowded(store, `${open.uuid}/data/`, PROTO_ITEMS_MAX);
+    const path = `.proto/crowded~${open.uuid.slice(0, 8)}`;
+    await expect(namesIn(root, `${path}/data`)).rejects.toMatchObject({ code: 'EIO' });
+    expect(problems.all.map(({ key }) => key)).toEqual([`${open.uuid}/data/`]);
+    expect(store.requests.head).toBe(0);
+    expect(await namesIn(root, path)).toEqual(['.dtool', 'README.yml', 'data']);
     await expectGood(root);
   });
 

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { ADMIN_TEXT_MAX_CHARACTERS } from '../../limits.ts';
 import { FormatError, type ObjectAddress } from './format-error.ts';
 import { describe, isJsonObject, parseJson } from './json.ts';
 import { pythonFloat, pythonString } from './python-json.ts';
@@ -9,7 +10,7 @@ export interface AdminMetadata {
   /** As written; the registration key's is the one that counts. */
   readonly uuid: string;
   readonly dtoolcoreVersion: string | undefined;
-  /** Any string: dtool allows `[0-9a-zA-Z-_.]{1,80}`, other writers may not care. */
+  /** Any string of up to {@link ADMIN_TEXT_MAX_CHARACTERS}: dtool allows `[0-9a-zA-Z-_.]{1,80}`, other writers may not care. */
   readonly name: string;
   readonly type: 'dataset' | 'protodataset';
   readonly creatorUsername: string | undefined;
@@ -29,22 +30,25 @@ const timestamp = z
   ])
   .refine(isTimestamp);
 
+const shortText = z.string().max(ADMIN_TEXT_MAX_CHARACTERS);
+
 /** Names as dtool writes them, in dtool's order. */
 const FIELDS = {
-  uuid: z.string(),
-  dtoolcore_version: z.string().optional(),
-  name: z.string(),
+  uuid: shortText,
+  dtoolcore_version: shortText.optional(),
+  name: shortText,
   type: z.enum(['dataset', 'protodataset']),
-  creator_username: z.string().optional(),
+  creator_username: shortText.optional(),
   created_at: timestamp.optional(),
   frozen_at: timestamp.optional(),
 };
+const TEXT = `a string of at most ${ADMIN_TEXT_MAX_CHARACTERS} characters`;
 const EXPECTED: Readonly<Record<keyof typeof FIELDS, string>> = {
-  uuid: 'a string',
-  dtoolcore_version: 'a string',
-  name: 'a string',
+  uuid: TEXT,
+  dtoolcore_version: TEXT,
+  name: TEXT,
   type: '"dataset" or "protodataset"',
-  creator_username: 'a string',
+  creator_username: TEXT,
   created_at: 'seconds since the epoch',
   frozen_at: 'seconds since the epoch',
 };

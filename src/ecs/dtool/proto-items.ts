@@ -1,6 +1,6 @@
 import { forEachBounded } from '../../for-each-bounded.ts';
-import { LISTING_READS_MAX } from '../../limits.ts';
-import { listAll, type ListedObject, type ObjectStore } from '../object-store.ts';
+import { LISTING_READS_MAX, PROTO_ITEMS_MAX } from '../../limits.ts';
+import { listAll, type ObjectStore } from '../object-store.ts';
 import { FormatError, problemFrom, type Problem, ProblemList } from './format-error.ts';
 import { identifierOf, isItemIdentifier, isUnicodeText, type ItemIdentifier } from './identifier.ts';
 import { DATA, type DatasetKeyPrefix } from './keys.ts';
@@ -31,6 +31,7 @@ export interface ProtoItems {
  *
  * @throws StoreError when the list fails, or the store or the credentials do; what is wrong with one object is a
  *   problem in the result
+ * @throws FormatError when there are more than {@link PROTO_ITEMS_MAX}: some of them would pass for all
  */
 export async function readProtoItems(
   store: ObjectStore,
@@ -41,7 +42,16 @@ export async function readProtoItems(
   const folder = keyPrefix + DATA;
   const problems = new ProblemList(folder);
 
-  const readOne = async ({ key }: ListedObject, taskSignal: AbortSignal): Promise<void> => {
+  const keys: string[] = [];
+  for await (const { key } of listAll(store, folder, { signal })) {
+    if (keys.length === PROTO_ITEMS_MAX)
+      throw new FormatError(
+        { bucket: store.bucket, key: folder },
+        `it is not frozen and has more than ${PROTO_ITEMS_MAX} items: they can't be shown`,
+      );
+    keys.push(key);
+  }
+  const readOne = async (key: string, taskSignal: AbortSignal): Promise<void> => {
     try {
       const where = { bucket: store.bucket, key };
       const identifier = key.slice(folder.length);
@@ -66,7 +76,7 @@ export async function readProtoItems(
       problems.push(problemFrom(error));
     }
   };
-  await forEachBounded(listAll(store, folder, { signal }), LISTING_READS_MAX, readOne, signal);
+  await forEachBounded(keys, LISTING_READS_MAX, readOne, signal);
 
   return {
     items: items.toSorted((a, b) => (a.identifier < b.identifier ? -1 : 1)),

@@ -1,6 +1,11 @@
 import { createHash } from 'node:crypto';
 import { forEachBounded } from '../../for-each-bounded.ts';
-import { LISTING_READS_MAX, REGISTRATION_KEY_BODY_MAX_BYTES, SMALL_OBJECT_MAX_BYTES } from '../../limits.ts';
+import {
+  LISTING_READS_MAX,
+  REGISTRATION_KEY_BODY_MAX_BYTES,
+  REGISTRATIONS_MAX,
+  SMALL_OBJECT_MAX_BYTES,
+} from '../../limits.ts';
 import { StoreError, type ListedObject, type ListPage, type ObjectStore } from '../object-store.ts';
 import { parseAdminMetadata, type AdminMetadata } from './admin-metadata.ts';
 import { FormatError, problemFrom, type Problem, ProblemList } from './format-error.ts';
@@ -38,7 +43,11 @@ export interface RegistryProblem extends Problem {
   readonly uuid?: DatasetUuid | undefined;
 }
 
-/** The datasets of a bucket at one time, and what stood in the way of others. Plain data, sorted by uuid and key. */
+/**
+ * The datasets of a bucket at one time, and what stood in the way of others. Plain data, sorted by uuid and key. Of more
+ * than {@link REGISTRATIONS_MAX} registration keys those that the store lists first count, and where the others begin is
+ * the last of the problems.
+ */
 export interface Registry {
   readonly datasets: readonly DatasetEntry[];
   readonly problems: readonly RegistryProblem[];
@@ -109,11 +118,13 @@ export async function readRegistry(store: ObjectStore, options: RegistryOptions 
       if (unchanged && error instanceof StoreError && error.retryable) datasets.push(before);
     }
   };
-  await forEachBounded(listRegistrations(store, problems, signal), LISTING_READS_MAX, readOne, signal);
+  const excess: Problem[] = [];
+  const registrations = listRegistrations(store, problems, excess, signal);
+  await forEachBounded(registrations, LISTING_READS_MAX, readOne, signal);
 
   return {
     datasets: datasets.toSorted((a, b) => compare(a.uuid, b.uuid)),
-    problems: problems.sorted(),
+    problems: [...problems.sorted(), ...excess],
   };
 }
 
@@ -145,12 +156,23 @@ export async function readAdminMetadata(
 /**
  * The objects that may be registration keys. Keys with a slash come folded: were a dataset prefix to start with
  * `dtool-`, each of its items would otherwise be listed as junk.
+ *
+ * @param excess gets where it ends, if that is before the end
  */
 async function* listRegistrations(
   store: ObjectStore,
   problems: ProblemList<RegistryProblem>,
+  excess: Problem[],
   signal: AbortSignal | undefined,
 ): AsyncGenerator<ListedObject, void, undefined> {
+  let seen = 0;
+  const isTooMany = (key: string): boolean => {
+    seen += 1;
+    if (seen <= REGISTRATIONS_MAX) return false;
+    const reason = `the bucket has more than ${REGISTRATIONS_MAX} registration keys: from this one on all are left out`;
+    excess.push({ key, reason });
+    return true;
+  };
   let continuationToken: string | undefined;
   do {
     const page: ListPage = await store.listPage(
@@ -158,9 +180,13 @@ async function* listRegistrations(
       { signal },
     );
     for (const key of page.commonPrefixes) {
+      if (isTooMany(key)) return;
       problems.push({ key, reason: 'keys that start like registration keys have a slash' });
     }
-    yield* page.objects;
+    for (const object of page.objects) {
+      if (isTooMany(object.key)) return;
+      yield object;
+    }
     continuationToken = page.continuationToken;
   } while (continuationToken !== undefined);
 }

@@ -19,11 +19,16 @@ export class Directory implements DirectoryNode {
   readonly kind = 'directory';
   readonly lifetime: Lifetime;
   readonly #attributes: Attributes;
-  #layers: readonly Layer[];
+  #layers: readonly Layer[] | (() => readonly Layer[]);
   /** The last listing and what it was made of. */
   #listing: { readonly of: readonly Entries[]; readonly entries: DirectoryEntries } | undefined;
 
-  constructor(attributes: Attributes, lifetime: Lifetime, layers: readonly Layer[]) {
+  /** @param layers or what makes them when somebody first looks into it */
+  constructor(
+    attributes: Attributes,
+    lifetime: Lifetime,
+    layers: readonly Layer[] | (() => readonly Layer[]),
+  ) {
     this.#attributes = attributes;
     this.lifetime = lifetime;
     this.#layers = layers;
@@ -39,7 +44,7 @@ export class Directory implements DirectoryNode {
   }
 
   async lookup(name: string, signal: AbortSignal): Promise<Node> {
-    for (const layer of this.#layers) {
+    for (const layer of this.#made()) {
       const entries = typeof layer === 'function' ? await layer(signal, name) : layer;
       const node = entries.get(name);
       if (node) return node;
@@ -49,7 +54,7 @@ export class Directory implements DirectoryNode {
 
   async list(signal: AbortSignal): Promise<DirectoryEntries> {
     const all = await Promise.all(
-      this.#layers.map(async (layer) => (typeof layer === 'function' ? layer(signal) : layer)),
+      this.#made().map(async (layer) => (typeof layer === 'function' ? layer(signal) : layer)),
     );
     const last = this.#listing;
     if (last && all.every((entries, index) => entries === last.of[index])) return last.entries;
@@ -58,5 +63,10 @@ export class Directory implements DirectoryNode {
     );
     this.#listing = { of: all, entries };
     return entries;
+  }
+
+  #made(): readonly Layer[] {
+    if (typeof this.#layers === 'function') this.#layers = this.#layers();
+    return this.#layers;
   }
 }

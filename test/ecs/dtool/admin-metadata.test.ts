@@ -99,7 +99,8 @@ describe('what is broken is named', () => {
     ['null', {}, 'null', /null, not an object/],
     ['nothing in it', {}, {}, /uuid is missing .*name is missing .*type is missing/],
     ['another type', { ...HEADERS, type: 'collection' }, '', /type is "collection" where "dataset" or/],
-    ['a name that is no string', {}, { ...BODY, name: ['x'] }, /name is an array where a string belongs/],
+    ['a name that is no string', {}, { ...BODY, name: ['x'] }, /name is an array where a string of/],
+    ['a name that is too long', {}, { ...BODY, name: 'x'.repeat(256) }, /name is "x+"… where a string of/],
     [
       'a time that is none',
       { ...HEADERS, created_at: 'yesterday' },
