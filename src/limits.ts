@@ -101,6 +101,8 @@ export const CONNECTION_KEEP_MS = 30_000;
 export const HTTP_HEAD_MAX_BYTES = 64 * KiB;
 export const HTTP_SCRATCH_BYTES = 8 * KiB;
 
+/** One page of a list, a thousand keys of 1 KiB that are percent-encoded, is refused above this. */
+export const LIST_PAGE_MAX_BYTES = 16 * MiB;
 /** Small metadata (registration keys, admin metadata, structure) is refused above this. */
 export const SMALL_OBJECT_MAX_BYTES = 1 * MiB;
 /** A registration key's body is a key prefix, and S3 keys have at most 1,024 bytes. */

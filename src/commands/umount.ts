@@ -1,4 +1,3 @@
-import { z } from 'zod';
 import { systemClock } from '../clock.ts';
 import { askMount } from '../control.ts';
 import { UserError } from '../errors.ts';
@@ -6,9 +5,6 @@ import { FS_TYPE, findMount } from '../fuse/mount-table.ts';
 import { canonicalMountpoint, clearDeadMount, hasServerEnded } from '../fuse/mountpoint.ts';
 import { unmount } from '../fuse/unmount.ts';
 import { isProcessAlive } from '../process-alive.ts';
-
-/** What a mount answers when it is gone; undefined when no mount answers. */
-const UNMOUNTED = z.object({ pid: z.number() }).optional();
 
 /** How long the process of a mount may take to end once it is unmounted, and how often to look. */
 const PROCESS_END_WAIT_MS = 10_000;
@@ -30,7 +26,8 @@ export async function umountCommand(mountpoint: string): Promise<void> {
     );
   }
   if ((await hasServerEnded(path)) && (await clearDeadMount(path))) return;
-  const served = UNMOUNTED.parse(await askMount(path, 'unmount'));
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- a mount of ours answers with nothing else
+  const served = (await askMount(path, 'unmount')) as { readonly pid: number } | undefined;
   // One that does not listen any more is helped.
   if (served === undefined) await unmount(path);
   else await untilGone(served.pid);

@@ -25,7 +25,7 @@ type Headers = Readonly<Record<string, string>>;
 interface Signable {
   readonly method: string;
   readonly path: string;
-  readonly query?: Headers;
+  readonly query?: Headers | undefined;
   readonly headers: Headers;
 }
 
@@ -71,16 +71,15 @@ export class RequestSigner {
   }
 
   /**
-   * The headers to send with a PUT, Host excepted. The content is not signed, but its MD5 is, where the headers have it.
+   * The headers to send with a request that is made once, Host excepted. The content of a PUT is not signed, but its MD5
+   * is, where the headers have it; no other has content.
    *
-   * @param path as it is sent, percent-encoded
-   * @param query as it is before it is encoded
-   * @param headers names in lower case
+   * @param request path as it is sent, percent-encoded; query as it is before that; names of headers in lower case
    */
-  async signPut(path: string, query: Headers, headers: Headers): Promise<Headers> {
+  async signOnce(request: Signable): Promise<Headers> {
     const credentials = await this.#options.credentials();
-    const signable = { ...headers, [SHA256_HEADER]: 'UNSIGNED-PAYLOAD' };
-    return this.#sign(credentials, { method: 'PUT', path, query, headers: signable });
+    const content = request.method === 'PUT' ? 'UNSIGNED-PAYLOAD' : EMPTY_SHA256;
+    return this.#sign(credentials, { ...request, headers: { ...request.headers, [SHA256_HEADER]: content } });
   }
 
   async #sign(credentials: S3Credentials, { headers, query = {}, ...request }: Signable): Promise<Headers> {

@@ -65,8 +65,73 @@ export function wholeSink(
   return { sink: new BodySink(where, size, 0, [content]), content };
 }
 
-/** Takes a body as it comes: skips some bytes, then fills the targets one after the other. Nothing else is kept. */
-export class BodySink {
+/** Takes the body of an answer as it comes. */
+export interface AnswerSink {
+  /** Where the next bytes of the body belong, for {@link landed}; undefined: nowhere, {@link write} takes them. */
+  readonly room: Uint8Array | undefined;
+  /**
+   * So many bytes of the body have been put into {@link room}.
+   *
+   * @returns as {@link write}
+   */
+  landed(count: number): boolean;
+  /**
+   * Copies the next bytes of the body.
+   *
+   * @returns whether all is there and the rest of the body is not wanted
+   * @throws StoreError `bad-response` when there are more than there should be
+   */
+  write(chunk: Uint8Array): boolean;
+  /**
+   * The body is at its end.
+   *
+   * @throws StoreError `bad-response` when bytes are missing
+   */
+  end(): void;
+  /** What a body that did not come whole is an error of. */
+  broken(how: 'ended' | 'broke off'): StoreError;
+}
+
+/** Keeps a body as text, whatever its length is. */
+export class TextSink implements AnswerSink {
+  readonly room = undefined;
+  readonly #where: Where;
+  readonly #maxBytes: number;
+  readonly #chunks: Buffer[] = [];
+  #received = 0;
+
+  /** @param maxBytes a longer body is refused with `bad-response` */
+  constructor(where: Where, maxBytes: number) {
+    this.#where = where;
+    this.#maxBytes = maxBytes;
+  }
+
+  /** What has come, as UTF-8. */
+  get text(): string {
+    return Buffer.concat(this.#chunks).toString();
+  }
+
+  landed(): boolean {
+    return false;
+  }
+
+  write(chunk: Uint8Array): boolean {
+    this.#received += chunk.length;
+    if (this.#received > this.#maxBytes)
+      throw badResponse(this.#where, `the answer has more than ${this.#maxBytes} bytes`);
+    this.#chunks.push(Buffer.from(chunk));
+    return false;
+  }
+
+  end(): void {}
+
+  broken(how: 'ended' | 'broke off'): StoreError {
+    return badResponse(this.#where, `the answer ${how} after ${this.#received} bytes`);
+  }
+}
+
+/** Fills targets with a body: skips some bytes, then fills the targets one after the other. Nothing else is kept. */
+export class BodySink implements AnswerSink {
   /** Of the whole object, in bytes. */
   readonly size: number;
   readonly #where: Where;
@@ -103,28 +168,16 @@ export class BodySink {
     this.#onFilled = options.onFilled;
   }
 
-  /** Where the next bytes of the body belong, for {@link landed}; undefined: nowhere, {@link write} takes them. */
   get room(): Uint8Array | undefined {
     return this.#received < this.#skip ? undefined : this.#targets[this.#index]?.subarray(this.#filled);
   }
 
-  /**
-   * So many bytes of the body have been put into {@link room}.
-   *
-   * @returns as {@link write}
-   */
   landed(count: number): boolean {
     this.#received += count;
     this.#fill(count);
     return this.#leavesRest && this.#received >= this.#wanted;
   }
 
-  /**
-   * Copies the next bytes of the body.
-   *
-   * @returns whether all is there and the rest of the body is not wanted
-   * @throws StoreError `bad-response` when there are more than there should be
-   */
   write(chunk: Uint8Array): boolean {
     // What is left of the bytes to skip may be more than this chunk, or none of it.
     let from = Math.min(chunk.length, Math.max(0, this.#skip - this.#received));
@@ -145,11 +198,6 @@ export class BodySink {
     return this.#leavesRest && this.#received >= this.#wanted;
   }
 
-  /**
-   * The body is at its end.
-   *
-   * @throws StoreError `bad-response` when bytes are missing
-   */
   end(): void {
     if (this.#received < this.#wanted) throw this.broken('ended');
   }
@@ -163,7 +211,6 @@ export class BodySink {
     if (this.#index < this.#targets.length) this.#onFilled?.(this.#index);
   }
 
-  /** What a body that did not come whole is an error of. */
   broken(how: 'ended' | 'broke off'): StoreError {
     return badResponse(this.#where, `the answer ${how} after ${this.#received} of ${this.#wanted} bytes`);
   }

@@ -1,14 +1,4 @@
 import assert from 'node:assert/strict';
-import { Agent as HttpAgent } from 'node:http';
-import { Agent as HttpsAgent } from 'node:https';
-import {
-  DeleteObjectCommand,
-  ListObjectsV2Command,
-  S3Client,
-  type ListObjectsV2CommandOutput,
-  type S3ClientConfig,
-} from '@aws-sdk/client-s3';
-import { CONNECT_TIMEOUT_MS, REQUEST_TIMEOUT_MS, STORE_REQUESTS_MAX } from '../limits.ts';
 import {
   StoreError,
   type CompletedPart,
@@ -28,10 +18,10 @@ import {
 } from './object-store.ts';
 import type { S3Credentials } from './request-signer.ts';
 import { toStoreError } from './s3-errors.ts';
-import { unquoted } from './s3-answer.ts';
+import { S3Lister } from './s3-lister.ts';
 import { S3Reader } from './s3-reader.ts';
 import { S3Requests } from './s3-requests.ts';
-import { type Sending, S3Uploads } from './s3-uploads.ts';
+import type { Sending, S3Uploads } from './s3-uploads.ts';
 import { assertMetadata, S3Writer } from './s3-writer.ts';
 
 export type { S3Credentials } from './request-signer.ts';
@@ -56,8 +46,8 @@ export interface S3ObjectStore extends ObjectStore {
 }
 
 /**
- * A bucket of an S3-compatible store: {@link S3Requests} carry content, the SDK does the rest. Every request is made
- * once: repeating and limiting are decorators' work.
+ * A bucket of an S3-compatible store: {@link S3Requests} do all but begin and end uploads in parts, which the SDK does.
+ * Every request is made once: repeating and limiting are decorators' work.
  *
  * The answer to a HEAD has no body that could say more than its status: a missing bucket is `no-such-key` there, and
  * whatever is wrong with the credentials `access-denied`.
@@ -68,54 +58,21 @@ export function createS3ObjectStore(options: S3StoreOptions): S3ObjectStore {
 
 class S3Store implements S3ObjectStore {
   readonly bucket: string;
-  readonly #client: S3Client;
+  readonly #options: S3StoreOptions & { readonly region: string };
   readonly #requests: S3Requests;
   readonly #reader: S3Reader;
   readonly #writer: S3Writer;
-  readonly #uploads: S3Uploads;
+  readonly #lister: S3Lister;
+  #uploads: Promise<S3Uploads> | undefined;
 
   constructor(options: S3StoreOptions) {
-    const { bucket, endpoint, region = 'us-east-1' } = options;
-    const agentOptions = { keepAlive: true, maxSockets: STORE_REQUESTS_MAX };
+    const { bucket, region = 'us-east-1' } = options;
     this.bucket = bucket;
-    this.#requests = new S3Requests({ ...options, region });
+    this.#options = { ...options, region };
+    this.#requests = new S3Requests(this.#options);
     this.#reader = new S3Reader(bucket, this.#requests);
     this.#writer = new S3Writer(bucket, this.#requests);
-    // The SDK tells whoever runs Node 20 that its next versions will not; our user can do nothing about that.
-    process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] ??= 'true';
-    this.#client = new S3Client({
-      endpoint,
-      region,
-      forcePathStyle: true,
-      // Without an expiry the SDK would keep the first answer for ever.
-      credentials: async () => ({ ...(await options.credentials()), expiration: new Date(0) }),
-      // By default the SDK sends checksums in trailers, which ECS and older Ceph reject.
-      requestChecksumCalculation: 'WHEN_REQUIRED',
-      responseChecksumValidation: 'WHEN_REQUIRED',
-      // A put that is refused before `100 Continue` would end in an uncaught EPIPE.
-      expectContinueHeader: false,
-      followRegionRedirects: false,
-      maxAttempts: 1,
-      retryMode: 'standard',
-      defaultsMode: 'standard',
-      useDualstackEndpoint: false,
-      useFipsEndpoint: false,
-      // It would write to the console; every failure reaches the caller.
-      logger: SILENT,
-      requestHandler: {
-        logger: SILENT,
-        connectionTimeout: options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS,
-        // The SDK's requestTimeout ends at the answer's head and would bound a whole upload; silence is what counts.
-        socketTimeout: options.silenceTimeoutMs ?? REQUEST_TIMEOUT_MS,
-        httpAgent: new HttpAgent(agentOptions),
-        httpsAgent: new HttpsAgent({
-          ...agentOptions,
-          // Said outright, so that NODE_TLS_REJECT_UNAUTHORIZED=0 does not undo it.
-          rejectUnauthorized: true,
-        }),
-      },
-    });
-    this.#uploads = new S3Uploads(this.#client, bucket);
+    this.#lister = new S3Lister(bucket, this.#requests);
   }
 
   async getRange(
@@ -141,22 +98,7 @@ class S3Store implements S3ObjectStore {
   }
 
   async listPage(query: ListQuery, { signal }: RequestOptions = {}): Promise<ListPage> {
-    const { prefix, delimiter, continuationToken, maxKeys = 1_000 } = query;
-    return this.#request(prefix, signal, async (sending) => {
-      const output = await this.#client.send(
-        new ListObjectsV2Command({
-          Bucket: this.bucket,
-          Prefix: prefix,
-          Delimiter: delimiter,
-          ContinuationToken: continuationToken,
-          MaxKeys: maxKeys,
-          // XML has no form for most control characters, and parsers trim white space.
-          EncodingType: 'url',
-        }),
-        sending,
-      );
-      return this.#pageOf(prefix, continuationToken, output);
-    });
+    return this.#lister.listPage(query, signal);
   }
 
   async put(key: string, body: PutBody, options: PutOptions = {}): Promise<void> {
@@ -165,10 +107,9 @@ class S3Store implements S3ObjectStore {
   }
 
   async delete(key: string, { signal }: RequestOptions = {}): Promise<void> {
+    this.#checkKey(key);
     try {
-      await this.#object(key, signal, (sending) =>
-        this.#client.send(new DeleteObjectCommand({ Bucket: this.bucket, Key: key }), sending),
-      );
+      await this.#requests.send({ method: 'DELETE', key }, signal);
     } catch (error) {
       if (!(error instanceof StoreError && error.reason === 'no-such-key')) throw error;
     }
@@ -176,7 +117,7 @@ class S3Store implements S3ObjectStore {
 
   async createUpload(key: string, { signal, metadata = {} }: CreateUploadOptions = {}): Promise<string> {
     assertMetadata({ bucket: this.bucket, key }, metadata);
-    return this.#object(key, signal, (sending) => this.#uploads.create(key, metadata, sending));
+    return this.#upload(key, signal, (uploads, sending) => uploads.create(key, metadata, sending));
   }
 
   async putPart(part: UploadPart, body: PutBody, { signal, md5 }: PutPartOptions = {}): Promise<string> {
@@ -189,23 +130,28 @@ class S3Store implements S3ObjectStore {
     parts: readonly CompletedPart[],
     { signal }: RequestOptions = {},
   ): Promise<void> {
-    return this.#object(upload.key, signal, (sending) => this.#uploads.complete(upload, parts, sending));
+    return this.#upload(upload.key, signal, (uploads, sending) => uploads.complete(upload, parts, sending));
   }
 
   async abortUpload(upload: Upload, { signal }: RequestOptions = {}): Promise<void> {
     try {
-      await this.#object(upload.key, signal, (sending) => this.#uploads.abort(upload, sending));
+      await this.#upload(upload.key, signal, (uploads, sending) => uploads.abort(upload, sending));
     } catch (error) {
       if (!(error instanceof StoreError && error.reason === 'no-such-upload')) throw error;
     }
   }
 
   async listUploads(prefix: string, { signal }: RequestOptions = {}): Promise<readonly Upload[]> {
-    return this.#request(prefix, signal, (sending) => this.#uploads.list(prefix, sending));
+    return this.#request(prefix, signal, (uploads, sending) => uploads.list(prefix, sending));
   }
 
   close(): void {
-    this.#client.destroy();
+    void this.#uploads?.then(
+      (uploads) => uploads.close(),
+      () => {
+        // Whoever asked for them has the error.
+      },
+    );
     this.#requests.close();
   }
 
@@ -214,11 +160,11 @@ class S3Store implements S3ObjectStore {
     if (key === '') throw this.#error('bad-request', key, 'a key has at least one character');
   }
 
-  /** A request for one object, by the SDK. */
-  async #object<T>(
+  /** A request for the upload of one object, by the SDK. */
+  async #upload<T>(
     key: string,
     signal: AbortSignal | undefined,
-    request: (sending: Sending) => Promise<T>,
+    request: (uploads: S3Uploads, sending: Sending) => Promise<T>,
   ): Promise<T> {
     this.#checkKey(key);
     return this.#request(key, signal, request);
@@ -228,65 +174,22 @@ class S3Store implements S3ObjectStore {
   async #request<T>(
     key: string,
     signal: AbortSignal | undefined,
-    request: (sending: Sending) => Promise<T>,
+    request: (uploads: S3Uploads, sending: Sending) => Promise<T>,
   ): Promise<T> {
     signal?.throwIfAborted();
+    // Loading the SDK takes as long as all else together, and few need it.
+    this.#uploads ??= import('./s3-uploads.ts').then((sdk) => new sdk.S3Uploads(this.#options));
+    const uploads = await this.#uploads;
+    signal?.throwIfAborted();
     try {
-      return await request(signal ? { abortSignal: signal } : {});
+      return await request(uploads, signal ? { abortSignal: signal } : {});
     } catch (error) {
       signal?.throwIfAborted();
       throw toStoreError(error, { bucket: this.bucket, key });
     }
   }
 
-  #pageOf(prefix: string, sentToken: string | undefined, output: ListObjectsV2CommandOutput): ListPage {
-    const broken = (detail: string): StoreError => this.#error('bad-response', prefix, detail);
-    // The parser makes an empty page of any XML; every list says whether it goes on.
-    if (output.IsTruncated === undefined) throw broken('the answer is no list of objects');
-    const token = output.IsTruncated ? (output.NextContinuationToken ?? '') : undefined;
-    if (token === '') throw broken('the list goes on, but the answer has no continuation token');
-    if (token !== undefined && token === sentToken) throw broken('the list does not advance');
-    const decoded = (text: string): string => {
-      try {
-        return output.EncodingType === 'url' ? urlDecoded(text) : text;
-      } catch {
-        throw broken(`${JSON.stringify(text)} is not URL-encoded`);
-      }
-    };
-    return {
-      objects: (output.Contents ?? []).map(({ Key, Size, ETag, LastModified }) => {
-        if (Key === undefined || Size === undefined || Number.isNaN(Size) || LastModified === undefined) {
-          throw broken('an object in the list has no key, size or time');
-        }
-        return {
-          key: decoded(Key),
-          size: Size,
-          etag: unquoted(ETag),
-          lastModified: LastModified.getTime(),
-        };
-      }),
-      commonPrefixes: (output.CommonPrefixes ?? []).map(({ Prefix }) => {
-        if (Prefix === undefined) throw broken('a common prefix in the list is missing');
-        return decoded(Prefix);
-      }),
-      continuationToken: token,
-    };
-  }
-
-  #error(reason: 'bad-request' | 'bad-response', key: string, detail: string): StoreError {
+  #error(reason: 'bad-request', key: string, detail: string): StoreError {
     return new StoreError(reason, { bucket: this.bucket, key }, detail);
   }
-}
-
-const SILENT: NonNullable<S3ClientConfig['logger']> = {
-  trace() {},
-  debug() {},
-  info() {},
-  warn() {},
-  error() {},
-};
-
-/** Undoes what `encoding-type=url` does; some stores write a space as `+`. */
-function urlDecoded(text: string): string {
-  return decodeURIComponent(text.replaceAll('+', ' '));
 }

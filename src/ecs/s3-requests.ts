@@ -9,7 +9,7 @@ import type { AnswerHead } from './http/answer-parser.ts';
 import type { HttpExchange, HttpRequest, RequestBody } from './http/connection.ts';
 import { HttpPool } from './http/pool.ts';
 import { RequestSigner, type S3Credentials } from './request-signer.ts';
-import type { BodySink } from './response-body.ts';
+import type { AnswerSink } from './response-body.ts';
 import { headOf, refusalOf, type S3Head } from './s3-answer.ts';
 import { toStoreError } from './s3-errors.ts';
 
@@ -22,12 +22,13 @@ export interface S3RequestsOptions {
   readonly silenceTimeoutMs?: number | undefined;
 }
 
-/** A request for one object. */
+/** A request for one object, or for the bucket. */
 export interface S3Request {
   readonly method: HttpRequest['method'];
+  /** Empty: the bucket itself. */
   readonly key: string;
   readonly query?: Readonly<Record<string, string>>;
-  /** Names in lower case. Of a PUT those that S3 wants to be signed are signed. */
+  /** Names in lower case. All are signed but those of a GET or HEAD without a query, whose range may differ. */
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: RequestBody;
 }
@@ -36,8 +37,8 @@ export interface S3Request {
 const ERROR_BODY_MAX_BYTES = 64 * KiB;
 
 /**
- * The requests that carry content, and HEAD, over connections of our own and without the SDK's layers, which cost several
- * times what the requests themselves do.
+ * The requests to a bucket over connections of our own and without the SDK's layers, which cost several times what the
+ * requests themselves do.
  */
 export class S3Requests {
   readonly #bucket: string;
@@ -66,18 +67,18 @@ export class S3Requests {
    * @param sinkFor takes the body of an answer that is no refusal; default: it is read and forgotten
    * @throws StoreError, or the signal's reason
    */
-  async send(
-    { method, key, query = {}, headers = {}, body }: S3Request,
+  async send<S extends AnswerSink>(
+    { method, key, query, headers = {}, body }: S3Request,
     signal: AbortSignal | undefined,
-    sinkFor?: (head: S3Head) => BodySink,
-  ): Promise<S3Answer> {
+    sinkFor?: (head: S3Head) => S,
+  ): Promise<S3Answer<S>> {
     signal?.throwIfAborted();
     try {
       const path = `${this.#basePath}/${escaped(key)}`;
       const signed =
-        method === 'PUT'
-          ? await this.#signer.signPut(path, query, headers)
-          : { ...(await this.#signer.sign(method, path)), ...headers };
+        (method === 'GET' || method === 'HEAD') && !query
+          ? { ...(await this.#signer.sign(method, path)), ...headers }
+          : await this.#signer.signOnce({ method, path, query, headers });
       signal?.throwIfAborted();
       const request = { method, path: path + queryText(query), headers: signed, body };
       return await new Promise((resolve, reject) => {
@@ -85,7 +86,7 @@ export class S3Requests {
       });
     } catch (error) {
       signal?.throwIfAborted();
-      throw toStoreError(error, { bucket: this.#bucket, key });
+      throw toStoreError(error, { bucket: this.#bucket, key: key || (query?.['prefix'] ?? '') });
     }
   }
 
@@ -96,31 +97,31 @@ export class S3Requests {
 }
 
 /** What came back, and was no refusal. */
-export interface S3Answer {
+export interface S3Answer<S extends AnswerSink> {
   readonly head: S3Head;
   /** Filled; absent where nobody takes the body. */
-  readonly sink: BodySink | undefined;
+  readonly sink: S | undefined;
 }
 
 /** One request and its answer. Once it has settled, whatever still arrives is let go. */
-class Exchange implements HttpExchange {
-  readonly #sinkFor: ((head: S3Head) => BodySink) | undefined;
+class Exchange<S extends AnswerSink> implements HttpExchange {
+  readonly #sinkFor: ((head: S3Head) => S) | undefined;
   readonly #signal: AbortSignal | undefined;
-  readonly #resolve: (answer: S3Answer) => void;
+  readonly #resolve: (answer: S3Answer<S>) => void;
   readonly #reject: (error: unknown) => void;
   readonly #onAbort: () => void;
   #giveUp: (() => void) | undefined;
   #settled = false;
   #head: S3Head | undefined;
-  #sink: BodySink | undefined;
+  #sink: S | undefined;
   /** The body of an error answer, and of one that nobody takes. */
   #text: Buffer[] | undefined;
   #textBytes = 0;
 
   constructor(
-    sinkFor: ((head: S3Head) => BodySink) | undefined,
+    sinkFor: ((head: S3Head) => S) | undefined,
     signal: AbortSignal | undefined,
-    resolve: (answer: S3Answer) => void,
+    resolve: (answer: S3Answer<S>) => void,
     reject: (error: unknown) => void,
   ) {
     this.#sinkFor = sinkFor;
@@ -234,7 +235,7 @@ function encoded(text: string): string {
   );
 }
 
-function queryText(query: Readonly<Record<string, string>>): string {
+function queryText(query: Readonly<Record<string, string>> = {}): string {
   const pairs = Object.entries(query).map(([name, value]) => `${encoded(name)}=${encoded(value)}`);
   return pairs.length === 0 ? '' : `?${pairs.join('&')}`;
 }

@@ -253,6 +253,30 @@ describe('listPage', () => {
     },
   );
 
+  test('quotes around an ETag, however they are written', async () => {
+    const etags = ['"e"', '&quot;e&quot;', '&#34;e&#34;', '&#x22;e&#x22;'];
+    const objects = etags.map((etag) => object.replace('<Size>', `<ETag>${etag}</ETag><Size>`)).join('');
+    const s3 = await serve(list(`<IsTruncated>false</IsTruncated>${objects}`));
+    expect((await s3.listPage({ prefix: 'a' })).objects.map(({ etag }) => etag)).toEqual([
+      'e',
+      'e',
+      'e',
+      'e',
+    ]);
+  });
+
+  test.each([
+    ['cut off after an object', `<ListBucketResult><IsTruncated>false</IsTruncated>${object}`],
+    [
+      'entities of its own',
+      `<!DOCTYPE l [<!ENTITY e "x">]><ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>`,
+    ],
+    ['longer than any page', ' '.repeat(17 << 20)],
+  ])('%s', async (_name, body) => {
+    const s3 = await serve((socket) => socket.end(httpAnswer(200, { Connection: 'close' }, body)));
+    await expectReason(s3.listPage({ prefix: '' }), 'bad-response');
+  });
+
   test('broken off', async () => {
     const s3 = await serve((socket) => socket.end(httpAnswer(200, { 'Content-Length': 900 }, '<?xml')));
     expect(await s3.listPage({ prefix: '' }).catch((error: unknown) => error)).toHaveProperty(

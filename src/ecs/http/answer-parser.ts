@@ -1,7 +1,7 @@
 import { isUtf8 } from 'node:buffer';
 import { HTTP_HEAD_MAX_BYTES } from '../../limits.ts';
 
-export type HttpMethod = 'GET' | 'HEAD' | 'PUT';
+export type HttpMethod = 'GET' | 'HEAD' | 'PUT' | 'DELETE';
 
 /** What stands before the body of an answer. */
 export interface AnswerHead {

@@ -1,0 +1,109 @@
+import { XMLParser, XMLValidator } from 'fast-xml-parser';
+import { z } from 'zod';
+import { LIST_PAGE_MAX_BYTES } from '../limits.ts';
+import { type ListPage, type ListQuery, StoreError } from './object-store.ts';
+import { TextSink } from './response-body.ts';
+import { unquoted } from './s3-answer.ts';
+import type { S3Requests } from './s3-requests.ts';
+
+/** What lists the keys of a bucket. The promises are those of the port. */
+export class S3Lister {
+  readonly #bucket: string;
+  readonly #requests: S3Requests;
+
+  constructor(bucket: string, requests: S3Requests) {
+    this.#bucket = bucket;
+    this.#requests = requests;
+  }
+
+  async listPage(
+    { prefix, delimiter, continuationToken, maxKeys = 1_000 }: ListQuery,
+    signal: AbortSignal | undefined,
+  ): Promise<ListPage> {
+    const where = { bucket: this.#bucket, key: prefix };
+    const query = {
+      'list-type': '2',
+      prefix,
+      'max-keys': `${maxKeys}`,
+      // XML has no form for most control characters, and parsers trim white space.
+      'encoding-type': 'url',
+      ...(delimiter !== undefined && { delimiter }),
+      ...(continuationToken !== undefined && { 'continuation-token': continuationToken }),
+    };
+    const { sink } = await this.#requests.send(
+      { method: 'GET', key: '', query },
+      signal,
+      () => new TextSink(where, LIST_PAGE_MAX_BYTES),
+    );
+    try {
+      return pageIn(sink?.text ?? '', continuationToken);
+    } catch (error) {
+      if (error instanceof NoPage) throw new StoreError('bad-response', where, error.message);
+      throw error;
+    }
+  }
+}
+
+/** "ListObjectsV2", response elements (Amazon S3 API reference). */
+const RESULT = z.object({
+  IsTruncated: z.enum(['true', 'false']),
+  EncodingType: z.string().optional(),
+  NextContinuationToken: z.string().optional(),
+  Contents: z
+    .array(
+      z.object({
+        Key: z.string().min(1),
+        Size: z.string().regex(/^\d+$/),
+        ETag: z.string().optional(),
+        LastModified: z.string(),
+      }),
+    )
+    .default([]),
+  CommonPrefixes: z.array(z.object({ Prefix: z.string() })).default([]),
+});
+
+const parser = new XMLParser({
+  ignoreAttributes: true,
+  ignoreDeclaration: true,
+  removeNSPrefix: true,
+  parseTagValue: false,
+  trimValues: false,
+  // Quotes around an ETag are references by number in some stores.
+  htmlEntities: true,
+  isArray: (name) => name === 'Contents' || name === 'CommonPrefixes',
+});
+
+class NoPage extends Error {}
+
+/** @throws NoPage when the text is no page, or not all of one */
+function pageIn(text: string, sentToken: string | undefined): ListPage {
+  // The parser would make a page of what is cut off, too, and a list declares no entities.
+  if (text.includes('<!DOCTYPE') || XMLValidator.validate(text) !== true)
+    throw new NoPage('the answer is no list of objects');
+  const { ListBucketResult }: { ListBucketResult?: unknown } = parser.parse(text);
+  const { success, data, error } = RESULT.safeParse(ListBucketResult);
+  if (!success)
+    throw new NoPage(`the answer is no list of objects: ${error.issues[0]?.path.join('.') ?? ''} is wrong`);
+  const token = data.IsTruncated === 'true' ? (data.NextContinuationToken ?? '') : undefined;
+  if (token === '') throw new NoPage('the list goes on, but the answer has no continuation token');
+  if (token !== undefined && token === sentToken) throw new NoPage('the list does not advance');
+  const decoded = (name: string): string => (data.EncodingType === 'url' ? urlDecoded(name) : name);
+  return {
+    objects: data.Contents.map(({ Key, Size, ETag, LastModified }) => {
+      const lastModified = Date.parse(LastModified);
+      if (Number.isNaN(lastModified)) throw new NoPage('an object in the list has no time');
+      return { key: decoded(Key), size: Number(Size), etag: unquoted(ETag), lastModified };
+    }),
+    commonPrefixes: data.CommonPrefixes.map(({ Prefix }) => decoded(Prefix)),
+    continuationToken: token,
+  };
+}
+
+/** Undoes what `encoding-type=url` does; some stores write a space as `+`. */
+function urlDecoded(text: string): string {
+  try {
+    return decodeURIComponent(text.replaceAll('+', ' '));
+  } catch {
+    throw new NoPage(`${JSON.stringify(text)} is not URL-encoded`);
+  }
+}
