@@ -20,8 +20,6 @@ const AWAY: ReadonlySet<string> = new Set([
   'ECONNABORTED',
   'EINTR',
   'ENOENT',
-  // Of who looks for a name, does not find it as nothing is mounted, and makes it when it is there again.
-  'EEXIST',
   'ENODEV',
   'EIO',
   'ESTALE',

@@ -1,5 +1,5 @@
-import { type FileHandle, mkdir, open, rename, stat } from 'node:fs/promises';
-import { constants } from 'node:os';
+import { constants, type FileHandle, mkdir, open, rename, stat } from 'node:fs/promises';
+import { constants as system } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { KiB } from '../../src/limits.ts';
@@ -19,7 +19,8 @@ const AWAY_AT_MOST_MS = 30_000;
 const VISIBLE_WITHIN_MS = 120_000;
 
 /** What a freeze may say that is not lost, by number: Node has no name for one of them. */
-const { EINPROGRESS, EBUSY, ENOENT, EEXIST } = constants.errno;
+const { EINPROGRESS, EBUSY, ENOENT, EEXIST } = system.errno;
+const { O_CREAT, O_RDWR } = constants;
 const ON_ITS_WAY: ReadonlySet<number> = new Set([EINPROGRESS, EBUSY, ENOENT, EEXIST]);
 
 /** A part of a file, and how far it is: not written or in doubt, answered by write(2), or by fsync(2), too. */
@@ -109,13 +110,9 @@ export class Stager {
   async #write(folder: string, { name, chunks }: StagedFile): Promise<boolean> {
     const path = `staging/${folder}/${name}`;
     const from = monotonicMs();
-    const opened = await this.#load.call('open', path, async () =>
-      // Not truncated: it may be there already.
-      open(this.#at(path), 'r+').catch(async (error: NodeJS.ErrnoException) => {
-        if (error.code === 'ENOENT') return open(this.#at(path), 'wx+');
-        throw error;
-      }),
-    );
+    // It may be there already. One call: between two the mount may come back.
+    const flags = O_RDWR | O_CREAT;
+    const opened = await this.#load.call('open', path, async () => open(this.#at(path), flags));
     if ('code' in opened) return false;
     const { value: file } = opened;
     const isDone = await this.#writeTo(file, path, chunks, from);
