@@ -220,7 +220,7 @@ export async function startMount(config: Config, options: MountOptions, log: Log
           clock,
           log,
           onFrozen: async (dataset) => fillFromFiles(cache, { bucket }, contentsOf(bucket, dataset)),
-          onLanded: async () => roots.get(bucket)?.refresh(),
+          onLanded: async () => roots.get(bucket)?.lookForNew(),
           lend,
         });
         freezesOf.set(bucket, freezes);

@@ -134,9 +134,8 @@ describe('doctor', () => {
     await far.remove();
   });
 
-  test('what may be written is tried only when asked, and leaves nothing', async () => {
-    const policy = await policyBucket();
-    if (!policy) throw new Error('the real store has no users alice and bob');
+  test('what may be written is tried only when asked, and leaves nothing', async (context) => {
+    const policy = await policyBucket(context);
     const area = `bucket ${policy.bucket}`;
     for (const [prefix, expected] of [
       ['u/alice', 'ok: objects can be written and removed below u/alice/'],

@@ -8,9 +8,7 @@ describe.skipIf(mountObstacle !== undefined)('with the access policy that dtool-
   test('alice freezes below her prefix, nowhere else, and reads what bob has frozen', {
     timeout: 180_000,
   }, async (context) => {
-    const made = await policyBucket();
-    context.skip(!made, 'DTOOL_ECS_TEST_ALICE and DTOOL_ECS_TEST_BOB are not set');
-    if (!made) return;
+    const made = await policyBucket(context);
     const { bucket, configuration } = made;
     const mounted = async (who: 'alice' | 'bob', prefix: string): Promise<Mounted> => {
       const one = await mount(configuration(who, prefix), [bucket], '--refresh', '0.2');

@@ -55,9 +55,7 @@ describe('with the access policy that dtool-ecs documents, alice', () => {
   test('reads all with every command, and changes what is hers alone', {
     timeout: 180_000,
   }, async (context) => {
-    const made = await policyBucket();
-    context.skip(!made, 'DTOOL_ECS_TEST_ALICE and DTOOL_ECS_TEST_BOB are not set');
-    if (!made) return;
+    const made = await policyBucket(context);
     const { bucket, configuration } = made;
     const userAt = async (prefix: string): Promise<User> => {
       const user = await User.create(configuration('alice', prefix));

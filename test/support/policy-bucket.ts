@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { DeleteBucketPolicyCommand, PutBucketPolicyCommand, S3Client } from '@aws-sdk/client-s3';
-import { onTestFinished } from 'vitest';
+import { onTestFinished, type TestContext } from 'vitest';
 import { startS3Server } from '../../src/demo/s3/server.ts';
 import { externalS3, makeBucket } from './s3-bucket.ts';
 import { configurationOf } from './test-bucket.ts';
@@ -19,16 +19,16 @@ const WRITE = ['s3:PutObject', 's3:DeleteObject', 's3:PutObjectAcl'];
  * The bucket, on the embedded server or on the real store that the environment names. That one needs the users: their
  * keys are in DTOOL_ECS_TEST_ALICE and DTOOL_ECS_TEST_BOB, as `ACCESS_KEY_ID:SECRET_ACCESS_KEY`.
  *
- * @returns undefined where the real store has no such users
+ * @param context of the test, which is skipped where the real store has no such users
  */
-export async function policyBucket(): Promise<PolicyBucket | undefined> {
+export async function policyBucket(context: TestContext): Promise<PolicyBucket> {
   const external = externalS3();
   const keys = {
     alice: keysOf(process.env['DTOOL_ECS_TEST_ALICE'] ?? (external ? undefined : `alice:${randomUUID()}`)),
     bob: keysOf(process.env['DTOOL_ECS_TEST_BOB'] ?? (external ? undefined : `bob:${randomUUID()}`)),
   };
   const { alice, bob } = keys;
-  if (!alice || !bob) return undefined;
+  if (!alice || !bob) return context.skip('DTOOL_ECS_TEST_ALICE and DTOOL_ECS_TEST_BOB are not set');
   const configuration =
     (bucket: string, endpoint: string): PolicyBucket['configuration'] =>
     (who, prefix) => ({

@@ -58,8 +58,8 @@ export class BucketRoot {
   readonly #outdated = new Set<string>();
   /** The last dataset, in the order of uuids, whose admin metadata was asked for again. */
   #lastChecked = '';
-  /** Whether the listing is that of an earlier mount. */
-  #isRestored = false;
+  /** Whether the next look takes the frozen datasets that are known as they are. */
+  #looksForNew = false;
 
   constructor(context: BucketContext, options: BucketRootOptions) {
     this.#context = context;
@@ -112,6 +112,13 @@ export class BucketRoot {
     await this.#listing.refresh();
   }
 
+  /** Looks at the bucket again now for what it did not have before: a dataset was frozen from here. */
+  async lookForNew(): Promise<void> {
+    this.#looksForNew = true;
+    this.#listing.expire();
+    await this.#listing.refresh();
+  }
+
   /** Bytes and number of the items of those frozen datasets whose manifests were read. */
   get usage(): SpaceUsage {
     let bytes = 0;
@@ -158,7 +165,7 @@ export class BucketRoot {
     if (!registry) return false;
     const datasets = new Map(registry.datasets.map((entry) => [entry.uuid, this.#makeDataset(entry)]));
     this.#listing.seed({ registry, datasets });
-    this.#isRestored = true;
+    this.#looksForNew = true;
     return true;
   }
 
@@ -168,8 +175,8 @@ export class BucketRoot {
    */
   #dueForCheck(previous: Listing | undefined): ReadonlySet<string> {
     const due = new Set(this.#outdated);
-    if (this.#isRestored) {
-      this.#isRestored = false;
+    if (this.#looksForNew) {
+      this.#looksForNew = false;
       return due;
     }
     const uuids = previous?.registry.datasets.map(({ uuid }) => uuid) ?? [];

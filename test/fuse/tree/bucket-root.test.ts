@@ -191,6 +191,17 @@ describe('what changes in the bucket', () => {
     expect(await namesIn(root, 'one/.dtool/tags')).toEqual(['new']);
   });
 
+  test('finds a dataset that was frozen from here without asking for those that are known', async () => {
+    const { store, bucket, root } = bucketOf('one', 'two', 'three');
+    await namesIn(root);
+    seedDataset(store, datasetOf('new', {}));
+    const before = store.requestCount;
+    await bucket.lookForNew();
+    expect(await namesIn(root)).toContain('new');
+    // The list, and what is new in it.
+    expect(store.requestCount - before).toBe(2);
+  });
+
   test('leaves the nodes of metadata that did not change as they are', async () => {
     const { store, clock, root } = bucketOf('one');
     store.seed(keyOf('one', 'tags/old'), '');

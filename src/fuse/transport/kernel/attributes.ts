@@ -43,7 +43,11 @@ export function encodeAttrOut(view: DataView, base: number, node: Node, connecti
   encodeAttributes(view, base + AttrOut.size, node.attributes());
 }
 
-/** Writes `fuse_entry_out` at `base`: {@link ENTRY_OUT_BYTES}. The caller counts the reference. */
+/**
+ * Writes `fuse_entry_out` at `base`: {@link ENTRY_OUT_BYTES}. The caller counts the reference.
+ *
+ * @param attributes of the node, where they are at hand
+ */
 export function encodeEntryOut(
   view: DataView,
   base: number,
@@ -51,6 +55,7 @@ export function encodeEntryOut(
   node: Node,
   id: number,
   connection: Connection,
+  attributes = node.attributes(),
 ): void {
   const entryValid = entrySeconds(parent, node, connection.refreshSeconds);
   const attrValid = cacheSeconds(node.lifetime, connection.refreshSeconds);
@@ -60,7 +65,7 @@ export function encodeEntryOut(
   entry.attrValid(view, base, Math.floor(attrValid));
   entry.entryValidNsec(view, base, nanosecondsOf(entryValid));
   entry.attrValidNsec(view, base, nanosecondsOf(attrValid));
-  encodeAttributes(view, base + EntryOut.size, node.attributes());
+  encodeAttributes(view, base + EntryOut.size, attributes);
 }
 
 /** Writes the `fuse_entry_out` that says "no such name, and none for so many seconds" at `base`. */

@@ -1,5 +1,5 @@
 import { KERNEL_CACHED_LISTING_ENTRIES_MAX } from '../../../../limits.ts';
-import type { DirectoryEntry, Node } from '../../../tree/node.ts';
+import type { Attributes, DirectoryEntry, Node } from '../../../tree/node.ts';
 import { FileType, OpenFlag } from '../abi/flags.ts';
 import { DIRENT_ALIGN_BYTES, Dirent } from '../abi/replies.ts';
 import { OpenIn, ReadIn } from '../abi/requests.ts';
@@ -37,8 +37,8 @@ export const opendir: Handler = {
 /** READDIR: names, inode numbers and types. */
 export const readdir: Handler = listing((connection, request, range) => {
   let at = REPLY_BODY;
-  eachEntry(connection, request, range, (name, node, ino, position, end) => {
-    const next = encodeDirent(at, end, name, node, ino, position);
+  eachEntry(connection, request, range, (name, _, attributes, position, end) => {
+    const next = encodeDirent(at, end, name, attributes, position);
     at = next ?? at;
     return next !== undefined;
   });
@@ -55,15 +55,15 @@ export const readdirplus: Handler = listing((connection, request, range) => {
   const current = connection.operations.isCurrent(range.handle);
   const remembered: number[] = [];
   let at = REPLY_BODY;
-  eachEntry(connection, request, range, (name, node, ino, position, end) => {
-    const next = encodeDirent(at + ENTRY_OUT_BYTES, end, name, node, ino, position);
+  eachEntry(connection, request, range, (name, node, attributes, position, end) => {
+    const next = encodeDirent(at + ENTRY_OUT_BYTES, end, name, attributes, position);
     if (next === undefined) return false;
     if (position < DOTS.length || !current) {
       replyBytes.fill(0, at, at + ENTRY_OUT_BYTES);
     } else {
       const id = inodes.remember(node);
       remembered.push(id);
-      encodeEntryOut(replyView, at, parent, node, id, connection);
+      encodeEntryOut(replyView, at, parent, node, id, connection, attributes);
     }
     at = next;
     return true;
@@ -103,7 +103,7 @@ function eachEntry(
   connection: Connection,
   request: Request,
   { handle, offset, size }: Range,
-  visit: (name: string, node: Node, ino: number, position: number, end: number) => boolean,
+  visit: (name: string, node: Node, attributes: Attributes, position: number, end: number) => boolean,
 ): void {
   const directory = connection.node(request);
   const entries = connection.operations.entries(handle);
@@ -111,13 +111,16 @@ function eachEntry(
   for (let position = offset; position < entries.length + DOTS.length; position++) {
     const dot = DOTS[position];
     if (dot !== undefined) {
-      const ino = position === 0 ? directory.attributes().ino : UNKNOWN_INO;
-      if (!visit(dot, directory, ino, position, end)) return;
+      const own = directory.attributes();
+      const attributes = position === 0 ? own : { ...own, ino: UNKNOWN_INO };
+      if (!visit(dot, directory, attributes, position, end)) return;
       continue;
     }
     const entry: DirectoryEntry | undefined = entries.at(position - DOTS.length);
     if (entry === undefined) return;
-    if (!visit(entry.name, entry.node, entry.node.attributes().ino, position, end)) return;
+    // Made when it is asked for.
+    const { node } = entry;
+    if (!visit(entry.name, node, node.attributes(), position, end)) return;
   }
 }
 
@@ -126,8 +129,7 @@ function encodeDirent(
   at: number,
   end: number,
   name: string,
-  node: Node,
-  ino: number,
+  { ino, kind }: Attributes,
   position: number,
 ): number | undefined {
   const start = at + Dirent.size;
@@ -139,6 +141,6 @@ function encodeDirent(
   Dirent.set.ino(replyView, at, ino);
   Dirent.set.off(replyView, at, position + 1);
   Dirent.set.namelen(replyView, at, length);
-  Dirent.set.type(replyView, at, FileType[node.kind]);
+  Dirent.set.type(replyView, at, FileType[kind]);
   return next;
 }
