@@ -29,12 +29,15 @@ export interface TransportContract {
 
 const obstacle = mountObstacle();
 
+/** Compiled once for all suites of a file. */
+let compiled: Promise<CompiledProgram> | undefined;
+afterAll(async () => (await compiled)?.remove());
+
 /** What a transport has to do on a real mount: of a tree that everything can be done to, and of one nothing can. */
 export function describeTransport(name: string, contract: TransportContract): void {
   const deviates = (deviation: Deviation): boolean => contract.deviations.has(deviation);
 
   describe.skipIf(obstacle !== '')(`${name}${obstacle}`, () => {
-    let program: CompiledProgram;
     let mount: TransportMount;
     let readOnly: TransportMount;
     let stagingDirectory: string;
@@ -44,7 +47,8 @@ export function describeTransport(name: string, contract: TransportContract): vo
     const at = (path: string): string => join(root, path);
 
     beforeAll(async () => {
-      program = await compileTransportProgram();
+      compiled ??= compileTransportProgram();
+      const program = await compiled;
       stagingDirectory = await fs.mkdtemp(join(tmpdir(), 'transport-staging-'));
       mount = await TransportMount.start(program.path, { ...contract, stagingDirectory });
       readOnly = await TransportMount.start(program.path, { ...contract, tree: 'synthetic' });
@@ -54,7 +58,6 @@ export function describeTransport(name: string, contract: TransportContract): vo
         await Promise.all([mount.stop(), readOnly.stop()]);
       } finally {
         await fs.rm(stagingDirectory, { recursive: true });
-        await program.remove();
       }
     });
     beforeEach(async () => {

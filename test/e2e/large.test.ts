@@ -2,28 +2,30 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { MANIFEST } from '../../src/ecs/dtool/keys.ts';
 import { identifierOf } from '../../src/ecs/dtool/identifier.ts';
 import { CREATED_AT, datasetOf, uuidOf } from '../support/datasets.ts';
+import { scaled } from '../support/full.ts';
 import { type Mounted, mount, mountObstacle } from '../support/mounted.ts';
 import { type TestBucket, createTestBucket } from '../support/test-bucket.ts';
 
-const ITEMS = 100_000;
-/** Their manifest is too large for one request. */
-const LARGER_ITEMS = 200_000;
+const ITEMS = scaled({ usual: 20_000, full: 100_000 });
+/** Their manifest is too large for one request: few items, then, have long names. */
+const LARGER_ITEMS = scaled({ usual: 40_000, full: 200_000 });
+const LARGER_PADDING = scaled({ usual: `${'d'.repeat(230)}/`.repeat(3), full: '' });
 
-describe.skipIf(mountObstacle !== undefined)('a dataset of 100,000 items', () => {
+describe.skipIf(mountObstacle !== undefined)(`a dataset of ${ITEMS} items`, () => {
   let bucket: TestBucket;
   let mounted: Mounted;
   const relpathOf = (index: number): string => `run-${index % 100}/batch-${index % 10}/sample-${index}.csv`;
 
   /** The items' objects are not needed to see them: the manifest alone says what there is. */
-  const putManifest = async (name: string, count: number): Promise<void> => {
+  const putManifest = async (name: string, count: number, folder = ''): Promise<void> => {
     const uuid = uuidOf(name);
     await bucket.putDataset(datasetOf(name, {}, { uuid }));
     const items = Object.fromEntries(
       Array.from({ length: count }, (_, index) => [
-        identifierOf(relpathOf(index)),
+        identifierOf(folder + relpathOf(index)),
         {
           hash: '0'.repeat(32),
-          relpath: relpathOf(index),
+          relpath: folder + relpathOf(index),
           size_in_bytes: index,
           utc_timestamp: CREATED_AT + 0.5,
         },
@@ -40,7 +42,7 @@ describe.skipIf(mountObstacle !== undefined)('a dataset of 100,000 items', () =>
   beforeAll(async () => {
     bucket = await createTestBucket();
     await putManifest('large', ITEMS);
-    await putManifest('larger', LARGER_ITEMS);
+    await putManifest('larger', LARGER_ITEMS, LARGER_PADDING);
     mounted = await mount(bucket.env, [bucket.bucket]);
   });
   afterAll(async () => {
