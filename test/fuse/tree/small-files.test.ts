@@ -93,6 +93,39 @@ describe('small files', () => {
     expect(requests()).toBe(COUNT);
   });
 
+  for (const step of [2, 4]) {
+    test(`one in ${step} of them, as well, and none of the others`, async () => {
+      const { read, requests, roundTrips } = await slow();
+      for (let index = 0; index < COUNT; index += step) {
+        expect(await read(`a/${nameOf(index)}`)).toBe(`a ${nameOf(index)}`);
+      }
+      expect(roundTrips()).toBeLessThanOrEqual(20);
+      expect(requests()).toBe(COUNT / step);
+    });
+  }
+
+  test('one in five of them fetch nothing ahead', async () => {
+    const { read, requests, roundTrips } = await slow();
+    for (let index = 0; index < COUNT; index += 5) await read(`a/${nameOf(index)}`);
+    expect([roundTrips(), requests()]).toEqual([COUNT / 5, COUNT / 5]);
+  });
+
+  test('in steps that become others fetch nothing ahead that was not read thrice', async () => {
+    const { read, requests } = await slow();
+    for (const index of [0, 2, 3, 7, 9, 10]) await read(`a/${nameOf(index)}`);
+    expect(requests()).toBe(6);
+  });
+
+  test('in the order of their numbers come ahead where most are next to each other', async () => {
+    const names = Array.from({ length: 400 }, (_, index) => `numbers/file${index}`);
+    const more = Object.fromEntries(names.map((name) => [name, Buffer.from(name)]));
+    const { read, requests, roundTrips } = await slow(['a'], more);
+    for (const name of names) expect(await read(name)).toBe(name);
+    // Up to 99 they are far from each other.
+    expect(roundTrips()).toBeLessThanOrEqual(150);
+    expect(requests()).toBeLessThanOrEqual(names.length + 64);
+  });
+
   test('in any order fetch next to nothing ahead', async () => {
     const { read, requests } = await slow();
     for (const index of shuffled(COUNT).slice(0, 100)) await read(`a/${nameOf(index)}`);
