@@ -19,6 +19,7 @@ import { silentLogger } from '../log.ts';
 import { diskCacheOf } from './disk-cache.ts';
 import { findDataset } from './find-dataset.ts';
 import { type Target, parseTarget } from './target.ts';
+import { printProblems } from './terminal.ts';
 
 export interface CacheOptions {
   readonly cacheDir?: string;
@@ -120,7 +121,8 @@ async function entriesOf(bucket: BucketStore, target: Target): Promise<readonly 
     if (entry.admin.type === 'dataset') return [entry];
     throw new UserError(`${bucket.store.bucket}/${target.dataset} is not frozen, so it may change any time`);
   }
-  const { datasets } = await readRegistry(bucket.store, { likelyPrefix: bucket.config.prefix });
+  const { datasets, problems } = await readRegistry(bucket.store, { likelyPrefix: bucket.config.prefix });
+  printProblems(bucket.store.bucket, problems);
   return datasets.filter(({ admin }) => admin.type === 'dataset');
 }
 

@@ -15,7 +15,15 @@ import { LISTING_READS_MAX } from '../limits.ts';
 import { silentLogger } from '../log.ts';
 import { findDataset, namesOf } from './find-dataset.ts';
 import { type Target, parseTarget } from './target.ts';
-import { formatBytes, formatTable, formatTime, print, printError, printJson } from './terminal.ts';
+import {
+  formatBytes,
+  formatTable,
+  formatTime,
+  print,
+  printError,
+  printJson,
+  printProblems,
+} from './terminal.ts';
 
 /** A dataset as `ls --json` prints it. */
 interface ListedDataset {
@@ -103,7 +111,7 @@ async function listDatasets({ store, config }: BucketStore): Promise<readonly Li
       problems.push(problemFrom(error));
     }
   });
-  for (const { key, reason } of problems) printError(new UserError(`${store.bucket}/${key}: ${reason}`));
+  printProblems(store.bucket, problems);
   return Array.from(namesOf(readable), ([name, entry]) => ({
     bucket: store.bucket,
     name,
@@ -121,9 +129,10 @@ async function listItems(bucket: BucketStore, dataset: string): Promise<readonly
   const { store } = bucket;
   const entry = await findDataset(bucket, dataset);
   const reader = new DatasetReader(store, entry);
-  const { items } = entry.admin.type === 'dataset' ? await reader.manifest() : await reader.protoItems();
+  const read = entry.admin.type === 'dataset' ? await reader.manifest() : await reader.protoItems();
+  if ('problems' in read) printProblems(store.bucket, read.problems);
   return Array.from<ManifestItem | ProtoItem, ListedItem>(
-    items,
+    read.items,
     ({ relpath, identifier, size, hash, timestamp }) => ({
       relpath,
       identifier,

@@ -1,4 +1,5 @@
 import { styleText } from 'node:util';
+import type { Problem } from '../ecs/dtool/format-error.ts';
 import { UserError, messageOf } from '../errors.ts';
 
 /** What commands print, and how: plain text, with colours on a terminal only. */
@@ -23,6 +24,11 @@ export function printError(error: unknown): void {
   const advice = error instanceof UserError ? error.advice : undefined;
   process.stderr.write(`dtool-ecs-mount: ${printable(messageOf(error))}\n`);
   if (advice !== undefined) process.stderr.write(`${printable(advice)}\n`);
+}
+
+/** What keeps datasets of a bucket from being shown, a line each on standard error: nothing is left out silently. */
+export function printProblems(bucket: string, problems: readonly Problem[]): void {
+  for (const { key, reason } of problems) printError(new UserError(`${bucket}/${key}: ${reason}`));
 }
 
 /**

@@ -200,6 +200,10 @@ describe('warm and verify', () => {
     const dataset = `${bucket.bucket}/cached`;
     const good = await run('verify', dataset, '--cache-size', 'none');
     expect(good).toMatchObject({ exitCode: 0, stdout: expect.stringContaining('all as the manifest says') });
+    await bucket.put('dtool-junk', '');
+    const whole = await run('verify', bucket.bucket, '--cache-size', 'none');
+    expect(whole).toMatchObject({ exitCode: 0, stderr: expect.stringContaining('dtool-junk: ') });
+    await bucket.delete('dtool-junk');
     const keyOf = (relpath: string): string => `${uuidOf('cached')}/data/${identifierOf(relpath)}`;
     const altered = Buffer.from(ITEMS['large/5'] ?? Buffer.of());
     altered.writeUInt8(altered.readUInt8(9) ^ 1, 9);
