@@ -20,6 +20,8 @@ import { ManualClock } from '../support/manual-clock.ts';
 import { MemoryObjectStore } from '../support/memory-object-store.ts';
 import { scaled } from '../support/full.ts';
 
+const TIME_MAX_MS = scaled({ usual: 90_000, full: 900_000 });
+
 const never = new AbortController().signal;
 setMaxListeners(0, never);
 
@@ -204,13 +206,13 @@ test(
           targets += store.targets;
         },
       ),
-      { numRuns: scaled({ usual: 40, full: 1_000 }) },
+      { numRuns: scaled({ usual: 30, full: 500 }), interruptAfterTimeLimit: TIME_MAX_MS * 0.8 },
     );
     // Or else nothing was shown.
     expect(used).toBeGreaterThan(0);
     expect(memories).toBeLessThan(targets * 0.8);
   },
-  scaled({ usual: 60_000, full: 600_000 }),
+  TIME_MAX_MS,
 );
 
 test('what waits for the disk is written as it came, whatever is dropped and read meanwhile', async () => {
