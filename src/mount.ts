@@ -237,9 +237,10 @@ export async function startMount(config: Config, options: MountOptions, log: Log
     invalidations,
   });
   const closeAll = async (): Promise<void> => {
+    // First of all: a freeze that has committed waits for the list that its dataset is in.
+    ending.abort();
     await staged.stop();
     await hasher.close();
-    ending.abort();
     for (const store of stores) store.close();
     await metadata?.close();
     await disk?.close();

@@ -10,14 +10,22 @@ import { type TestBucket, createEmbeddedBucket } from '../support/test-bucket.ts
 describe.skipIf(mountObstacle !== undefined)('a store that stops answering', () => {
   const content = randomBytesOf(5, 3_000_000);
   let answers: boolean;
+  /** Whether a dataset has its manifest: the store lists nothing any more then. */
+  let hasManifest: boolean;
+  let unansweredLists: number;
   let bucket: TestBucket;
   let mounted: Mounted;
 
   beforeEach(async () => {
     answers = true;
+    hasManifest = false;
+    unansweredLists = 0;
     bucket = await createEmbeddedBucket({
-      intercept: async ({ operation }) => {
-        return operation === 'GetObject' && !answers ? { kind: 'no-answer' } : undefined;
+      intercept: async ({ operation, key }) => {
+        if (operation === 'PutObject' && key?.endsWith('/manifest.json')) hasManifest = true;
+        const isLost = operation === 'ListObjectsV2' && hasManifest;
+        if (isLost) unansweredLists += 1;
+        return isLost || (operation === 'GetObject' && !answers) ? { kind: 'no-answer' } : undefined;
       },
     });
     await bucket.putDataset(datasetOf('dataset', { 'known.bin': content, 'unknown.bin': content }));
@@ -62,6 +70,16 @@ describe.skipIf(mountObstacle !== undefined)('a store that stops answering', () 
     const [code] = await reader.ended;
     expect(code).toBe(1);
     expect(await isProcessAlive(mounted.pid)).toBe(false);
+  });
+
+  test('umount ends a freeze that is committed and not seen yet', async () => {
+    await mounted.sh('mkdir staging/new && echo content > staging/new/file');
+    [answers, hasManifest] = [true, false];
+    const freezing = mounted.user.run('freeze', join(mounted.path, 'staging/new'));
+    await expect.poll(() => unansweredLists).toBeGreaterThan(0);
+    expect(await mounted.user.run('umount', mounted.path)).toMatchObject({ exitCode: 0, stderr: '' });
+    expect(await isProcessAlive(mounted.pid)).toBe(false);
+    await freezing;
   });
 
   test('so does SIGTERM', async () => {
