@@ -141,6 +141,8 @@ export const MANIFESTS_CACHE_PARTS = 2;
 export const RECHECKS_MAX = 256;
 /** What is known of buckets (lists of datasets, manifests) may take this much on disk, over all mounts. */
 export const METADATA_CACHE_MAX_BYTES = 1 * GiB;
+/** What is new of it is written after so long, when those have got on who needed it; a process that is killed before loses it. */
+export const METADATA_WRITE_AFTER_MS = 200;
 /** Datasets of a bucket, or items of a proto dataset, that are being read at once. */
 export const LISTING_READS_MAX = 256;
 /** Objects at the top of a dataset, and tags, annotations and overlays of each kind; more are not listed. */

@@ -1,10 +1,11 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { open, readdir, rename, rm, stat, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from '../log.ts';
 import { hasErrorCode, messageOf } from '../errors.ts';
 import { makePrivateDirectory } from '../private-files.ts';
-import { KiB, MiB } from '../limits.ts';
+import { KiB, METADATA_WRITE_AFTER_MS, MiB } from '../limits.ts';
 
 /** Told apart from what other versions of the format, or other programs, may have left. */
 const MAGIC = Buffer.from('dtool-ecs-mount metadata 1\n');
@@ -28,18 +29,23 @@ export class MetadataCache {
   readonly #directory: string;
   readonly #maxBytes: number;
   readonly #log: Logger;
-  /** Writes one after the other. */
+  readonly #writeAfterMs: number;
+  /** Writes one after the other, and how many there are. */
   #writing: Promise<void> = Promise.resolve();
+  #queued = 0;
+  readonly #closing = new AbortController();
   #unpruned = PRUNE_EVERY_BYTES;
 
   /**
    * @param directory is made, with mode 0700, when there is something to write
    * @param maxBytes of all files together; those that were not used for longest go first
+   * @param writeAfterMs how long what is new waits, for those who need it to get on; lost if the process is killed before
    */
-  constructor(directory: string, maxBytes: number, log: Logger) {
+  constructor(directory: string, maxBytes: number, log: Logger, writeAfterMs = METADATA_WRITE_AFTER_MS) {
     this.#directory = directory;
     this.#maxBytes = maxBytes;
     this.#log = log;
+    this.#writeAfterMs = writeAfterMs;
   }
 
   /**
@@ -80,15 +86,30 @@ export class MetadataCache {
     }
   }
 
-  /** Puts parts under a name, in place of what was there; resolves when that is done or has failed. */
+  /**
+   * Puts parts under a name, in place of what was there: not at once, since whoever has got something new is about to use
+   * it. Resolves when that is done or has failed.
+   */
   async put(name: string, parts: readonly Uint8Array[]): Promise<void> {
-    this.#writing = this.#writing.then(async () => this.#write(name, parts));
+    if (this.#queued === 0) this.#writing = this.#pause();
+    this.#queued += 1;
+    this.#writing = this.#writing
+      .then(async () => this.#write(name, parts))
+      .finally(() => {
+        this.#queued -= 1;
+      });
     return this.#writing;
   }
 
-  /** Resolves when all that was put before is on disk. */
+  /** Resolves when all that was put before is on disk; nothing waits any more. */
   async close(): Promise<void> {
+    this.#closing.abort();
     await this.#writing;
+  }
+
+  async #pause(): Promise<void> {
+    const { signal } = this.#closing;
+    await sleep(this.#writeAfterMs, undefined, { signal }).catch(() => {});
   }
 
   async #write(name: string, parts: readonly Uint8Array[]): Promise<void> {

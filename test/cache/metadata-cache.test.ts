@@ -17,7 +17,7 @@ beforeEach(async () => {
 afterEach(async () => rm(directory, { recursive: true, force: true }));
 
 const cacheOf = (maxBytes = 64 * MiB): MetadataCache =>
-  new MetadataCache(join(directory, 'cache'), maxBytes, silentLogger);
+  new MetadataCache(join(directory, 'cache'), maxBytes, silentLogger, 0);
 const pathsOf = async (): Promise<readonly string[]> =>
   (await readdir(join(directory, 'cache'))).map((name) => join(directory, 'cache', name));
 
@@ -36,6 +36,15 @@ describe('what is put', () => {
     );
     for (const path of await pathsOf()) expect((await stat(path)).mode & 0o777).toBe(0o600);
     expect((await stat(join(directory, 'cache'))).mode & 0o777).toBe(0o700);
+  });
+
+  test('waits for those who need it to get on, or for the end', async () => {
+    const cache = new MetadataCache(join(directory, 'cache'), MiB, silentLogger, 86_400_000);
+    const puts = ['a', 'b'].map(async (name) => cache.put(name, [Buffer.from(name)]));
+    expect(await cache.get('a')).toBeUndefined();
+    await cache.close();
+    await Promise.all(puts);
+    for (const name of ['a', 'b']) expect(await cache.get(name)).toEqual([new Uint8Array(Buffer.from(name))]);
   });
 
   test('is never served with a byte flipped, cut off, or under another name; it is gone then', async () => {

@@ -15,7 +15,7 @@ let cache: MetadataCache;
 let store: MemoryObjectStore;
 beforeEach(async () => {
   directory = await mkdtemp(join(tmpdir(), 'known-'));
-  cache = new MetadataCache(directory, 64 * MiB, silentLogger);
+  cache = new MetadataCache(directory, 64 * MiB, silentLogger, 0);
   store = new MemoryObjectStore();
 });
 afterEach(async () => {
