@@ -257,8 +257,12 @@ export const STATS_INTERVAL_MAX_SECONDS = 86_400;
 /** Connections at once for metrics, and the time that a request there may take to arrive. */
 export const METRICS_CONNECTIONS_MAX = 16;
 export const METRICS_REQUEST_TIMEOUT_MS = 30_000;
-/** A mount that answers nothing for so long hangs: for `doctor`, and for who takes a mount away whose process was killed. */
+/**
+ * A mount that answers nothing for so long hangs: for `doctor`, which asks so many at once, and for who takes a mount away
+ * whose process was killed.
+ */
 export const MOUNT_ANSWER_WAIT_MS = 5_000;
+export const MOUNTS_ASKED_AT_ONCE_MAX = 16;
 /** A log file that is larger than this when a mount starts makes room for a new one. */
 export const LOG_FILE_MAX_BYTES = 16 * MiB;
 /** Problems of one kind in one dataset, or with registrations, that are told one by one; the others are counted. */

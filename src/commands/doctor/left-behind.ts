@@ -1,9 +1,10 @@
 import { deadSockets, servingProcess } from '../../control.ts';
 import { messageOf } from '../../errors.ts';
+import { forEachBounded } from '../../for-each-bounded.ts';
 import { readJournals } from '../../freeze/journal.ts';
 import { FS_TYPE, readMountTable } from '../../fuse/mount-table.ts';
-import { mountState } from '../../fuse/mountpoint.ts';
-import { MOUNT_ANSWER_WAIT_MS } from '../../limits.ts';
+import { type MountState, mountState } from '../../fuse/mountpoint.ts';
+import { MOUNT_ANSWER_WAIT_MS, MOUNTS_ASKED_AT_ONCE_MAX } from '../../limits.ts';
 import { journalDirectory } from '../../state-directory.ts';
 import { runningMounts } from '../running-mounts.ts';
 import { type Check, findingsOf } from './finding.ts';
@@ -14,8 +15,13 @@ const { ok, warn, fail } = findingsOf('left behind');
 export async function* checkLeftBehind(): Check {
   let clean = true;
   const ours = (await readMountTable()).filter(({ type }) => type === FS_TYPE);
+  const states = new Map<string, MountState>();
+  // Side by side: each may take its time, and not one after the other.
+  await forEachBounded(ours, MOUNTS_ASKED_AT_ONCE_MAX, async ({ mountpoint }) => {
+    states.set(mountpoint, await mountState(mountpoint));
+  });
   for (const { mountpoint } of ours) {
-    const state = await mountState(mountpoint);
+    const state = states.get(mountpoint);
     if (state === 'alive') continue;
     clean = false;
     const umount = `"dtool-ecs-mount umount ${mountpoint}" clears it.`;
