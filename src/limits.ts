@@ -115,6 +115,8 @@ export const ADMIN_TEXT_MAX_CHARACTERS = 255;
 export const REGISTRATIONS_MAX = 100_000;
 /** Items of a dataset that is not frozen. Each costs a request at every look and 450 bytes of memory: 45 MiB. */
 export const PROTO_ITEMS_MAX = 100_000;
+/** What an item of such a dataset takes in memory (430 to 470 were measured). */
+export const PROTO_ITEM_BYTES = 450;
 /** A manifest is about 220 bytes an item: this is two million items. */
 export const MANIFEST_MAX_BYTES = 512 * MiB;
 /** Strings and numbers in a manifest: relpaths, which are longer than a path can be, and all that surrounds them. */
@@ -136,7 +138,7 @@ export const MANIFEST_THREADS_MAX = 2;
  * What the items of all datasets of a mount may take, about 100 bytes each: one of so many parts of the memory for
  * blocks. Those used last go on being kept, and the last one always.
  */
-export const MANIFESTS_CACHE_PARTS = 2;
+export const ITEMS_CACHE_PARTS = 2;
 /** Frozen datasets of a bucket whose admin metadata is asked for again at a refresh, the next ones at the next. */
 export const RECHECKS_MAX = 256;
 /** What is known of buckets (lists of datasets, manifests) may take this much on disk, over all mounts. */

@@ -29,14 +29,14 @@ import { type Ownership, timestampOfMilliseconds } from './fuse/tree/attributes.
 import { BucketRoot } from './fuse/tree/bucket-root.ts';
 import { BucketContext } from './fuse/tree/context.ts';
 import { InvalidationRelay } from './fuse/tree/invalidation.ts';
-import { ManifestShelf } from './fuse/tree/manifest-shelf.ts';
+import { ItemsMemory } from './fuse/tree/items-memory.ts';
 import { mountTree } from './fuse/tree/mount-root.ts';
 import { Problems, type ReportedProblem } from './fuse/tree/problems.ts';
 import { STAGING } from './fuse/tree/dataset-names.ts';
 import type { StagedFolder } from './fuse/tree/staging-folder.ts';
 import { StagingRoot } from './fuse/tree/staging-root.ts';
 import { LATENCY_BOUNDS_MS } from './latency-histogram.ts';
-import { MANIFESTS_CACHE_PARTS, METADATA_CACHE_MAX_BYTES } from './limits.ts';
+import { ITEMS_CACHE_PARTS, METADATA_CACHE_MAX_BYTES } from './limits.ts';
 import type { Logger } from './log.ts';
 import { journalDirectory } from './state-directory.ts';
 import { VERSION } from './version.ts';
@@ -165,7 +165,7 @@ export async function startMount(config: Config, options: MountOptions, log: Log
   const invalidations = new InvalidationRelay();
   const environment = {
     cache,
-    manifests: new ManifestShelf(memoryBytes / MANIFESTS_CACHE_PARTS, lend),
+    itemsMemory: new ItemsMemory(memoryBytes / ITEMS_CACHE_PARTS, lend),
     ownership: options.ownership,
     problems,
     clock,

@@ -11,7 +11,7 @@ import { FsError, UserError } from '../../src/errors.ts';
 import { BucketRoot } from '../../src/fuse/tree/bucket-root.ts';
 import { BucketContext } from '../../src/fuse/tree/context.ts';
 import { InvalidationRelay } from '../../src/fuse/tree/invalidation.ts';
-import { ManifestShelf } from '../../src/fuse/tree/manifest-shelf.ts';
+import { ItemsMemory } from '../../src/fuse/tree/items-memory.ts';
 import { Problems } from '../../src/fuse/tree/problems.ts';
 import {
   BLOCK_BYTES,
@@ -119,7 +119,7 @@ function mountedTree(tries: number): {
   const lifetime = new AbortController();
   const context = new BucketContext(resilient(tries), {
     cache: new BlockCache(CACHE_BYTES),
-    manifests: new ManifestShelf(MiB),
+    itemsMemory: new ItemsMemory(MiB),
     ownership: OWNERSHIP,
     problems: new Problems(silentLogger),
     clock,

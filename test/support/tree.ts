@@ -3,7 +3,7 @@ import type { KnownBucket } from '../../src/cache/known-bucket.ts';
 import { type DatasetSpec, datasetObjects } from '../../src/demo/dataset-objects.ts';
 import { BucketRoot } from '../../src/fuse/tree/bucket-root.ts';
 import { BucketContext } from '../../src/fuse/tree/context.ts';
-import { ManifestShelf } from '../../src/fuse/tree/manifest-shelf.ts';
+import { ItemsMemory } from '../../src/fuse/tree/items-memory.ts';
 import type { DirectoryNode, FileNode, Node } from '../../src/fuse/tree/node.ts';
 import { InvalidationRelay } from '../../src/fuse/tree/invalidation.ts';
 import { Problems } from '../../src/fuse/tree/problems.ts';
@@ -22,14 +22,19 @@ export const TIME = { seconds: 1, nanoseconds: 0 };
 export const never = new AbortController().signal;
 
 /** The tree of one bucket in memory, with a clock that the test moves. */
-export function treeOf(store = new MemoryObjectStore(), likelyPrefix = '', known?: KnownBucket) {
+export function treeOf(
+  store = new MemoryObjectStore(),
+  likelyPrefix = '',
+  known?: KnownBucket,
+  itemsMemory = new ItemsMemory(64 * MiB),
+) {
   const clock = new ManualClock();
   const lifetime = new AbortController();
   const problems = new Problems(silentLogger);
   const invalidations = new InvalidationRelay();
   const environment = {
     cache: new BlockCache(64 * MiB),
-    manifests: new ManifestShelf(64 * MiB),
+    itemsMemory,
     ownership: OWNERSHIP,
     problems,
     clock,

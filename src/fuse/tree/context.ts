@@ -7,7 +7,7 @@ import type { ObjectStore } from '../../ecs/object-store.ts';
 import { messageOf } from '../../errors.ts';
 import type { Ownership } from './attributes.ts';
 import type { ContentSource } from './files.ts';
-import type { ManifestShelf } from './manifest-shelf.ts';
+import type { ItemsMemory } from './items-memory.ts';
 import type { Problems } from './problems.ts';
 import type { Invalidation } from './invalidation.ts';
 import { Refreshing, type RefreshingOptions } from './refreshing.ts';
@@ -18,8 +18,8 @@ export class BucketContext {
   readonly ownership: Ownership;
   readonly source: ContentSource;
   readonly invalidation: Invalidation;
-  /** Where the manifests of frozen datasets are kept. */
-  readonly manifests: ManifestShelf;
+  /** Bounds what the items of datasets take. */
+  readonly itemsMemory: ItemsMemory;
   /** What earlier mounts have found here; undefined where nothing is kept. */
   readonly known: KnownBucket | undefined;
   readonly #environment: TreeEnvironment;
@@ -31,7 +31,7 @@ export class BucketContext {
     this.store = store;
     this.ownership = environment.ownership;
     this.invalidation = environment.invalidation;
-    this.manifests = environment.manifests;
+    this.itemsMemory = environment.itemsMemory;
     this.#environment = environment;
     // As many listen to it as there are refreshes under way: that is no leak.
     setMaxListeners(0, environment.lifetime);
@@ -102,7 +102,7 @@ export type Reporter = (problems: readonly Problem[]) => void;
 /** What all buckets of a mount share. */
 export interface TreeEnvironment {
   readonly cache: BlockCache;
-  readonly manifests: ManifestShelf;
+  readonly itemsMemory: ItemsMemory;
   readonly ownership: Ownership;
   readonly problems: Problems;
   readonly clock: Clock;

@@ -195,7 +195,7 @@ export class DatasetContents {
   #frozenItems(): DatasetItems {
     return new FrozenItems(this.#itemOwner, {
       load: async (signal) => this.#readManifest(signal),
-      shelf: this.#context.manifests,
+      memory: this.#context.itemsMemory,
       onLoad: (manifest) => this.#reportItems(this.#displacements(manifest)),
       dataAttributes: this.#directoryAttributes(DATA),
       unrepresentableAttributes: this.#directoryAttributes('unrepresentable'),
@@ -209,6 +209,7 @@ export class DatasetContents {
         onChange: (after, before) => this.#directories.itemsChanged(after, before),
       });
     return new ProtoTree(this.#itemOwner, tree, {
+      memory: this.#context.itemsMemory,
       list: async (signal) => this.#listItems(signal),
       onLoad: ({ flaws }, problems) => {
         const asides = new ProblemList(this.#entry.keyPrefix + DATA);

@@ -11,7 +11,7 @@ import type { DatasetItems } from './dataset-items.ts';
 import { openContent } from './files.ts';
 import { ItemInodeNumbers, inodeNumber } from './inode-numbers.ts';
 import type { ItemOwner } from './item-tree.ts';
-import type { ManifestShelf } from './manifest-shelf.ts';
+import type { ItemsMemory } from './items-memory.ts';
 import type {
   Attributes,
   DirectoryEntries,
@@ -28,8 +28,8 @@ import { WeakNodes } from './weak-nodes.ts';
 export interface FrozenItemsOptions {
   /** Reads the manifest, again when it has left memory. */
   readonly load: (signal: AbortSignal) => Promise<LoadedManifest>;
-  /** Where manifests are kept. */
-  readonly shelf: ManifestShelf;
+  /** Has the manifest dropped when others are used more. */
+  readonly memory: ItemsMemory;
   /** Hears of every manifest that was read and is another one than before. */
   readonly onLoad: (manifest: LoadedManifest) => void;
   readonly dataAttributes: Attributes;
@@ -50,6 +50,7 @@ export class FrozenItems implements DatasetItems {
   readonly #nodes = new WeakNodes<ItemFile | ItemDirectory>();
   readonly #displaced = new WeakNodes<ItemFile>();
   readonly #smallFiles: SmallFilesAhead;
+  #manifest: LoadedManifest | undefined;
   #loading: SharedTask<LoadedManifest> | undefined;
   #version: string | undefined;
   #usage: SpaceUsage | undefined;
@@ -69,8 +70,10 @@ export class FrozenItems implements DatasetItems {
 
   /** @throws FsError */
   async manifest(signal: AbortSignal): Promise<LoadedManifest> {
-    const held = this.#options.shelf.get(this);
-    if (held) return held;
+    if (this.#manifest) {
+      this.#options.memory.use(this);
+      return this.#manifest;
+    }
     if (!this.#loading || this.#loading.abandoned) this.#loading = this.#load();
     return this.#loading.wait(signal);
   }
@@ -88,7 +91,8 @@ export class FrozenItems implements DatasetItems {
 
   forget(): void {
     this.#smallFiles.drop();
-    this.#options.shelf.remove(this);
+    this.#manifest = undefined;
+    this.#options.memory.remove(this);
   }
 
   /** @param index as `displacedAt` counts */
@@ -147,7 +151,10 @@ export class FrozenItems implements DatasetItems {
   }
 
   #keep(manifest: LoadedManifest): void {
-    this.#options.shelf.put(this, manifest);
+    this.#manifest = manifest;
+    this.#options.memory.keep(this, manifest.byteLength, () => {
+      this.#manifest = undefined;
+    });
     if (this.#version === manifest.version) return;
     // Rows mean something else now.
     this.#nodes.clear();

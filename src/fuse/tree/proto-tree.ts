@@ -1,12 +1,16 @@
 import type { Problem } from '../../ecs/dtool/format-error.ts';
 import type { ProtoItems } from '../../ecs/dtool/proto-items.ts';
+import { PROTO_ITEM_BYTES } from '../../limits.ts';
 import type { DatasetItems } from './dataset-items.ts';
 import { Directory } from './directory.ts';
+import type { ItemsMemory } from './items-memory.ts';
 import { buildItemTree, type ItemOwner, type ItemTree } from './item-tree.ts';
 import type { Attributes, SpaceUsage } from './node.ts';
 import type { Refreshing } from './refreshing.ts';
 
 export interface ProtoTreeOptions {
+  /** Has the items dropped when others are used more. */
+  readonly memory: ItemsMemory;
   readonly list: (signal: AbortSignal) => Promise<ProtoItems>;
   /** Hears of every tree that was made, and what was wrong with objects that are no items. */
   readonly onLoad: (tree: ItemTree, problems: readonly Problem[]) => void;
@@ -20,6 +24,7 @@ export type LoadItemTree = (previous: ItemTree | undefined, signal: AbortSignal)
 export class ProtoTree implements DatasetItems {
   readonly data: Directory;
   readonly unrepresentable: Directory;
+  readonly #memory: ItemsMemory;
   readonly #tree: Refreshing<ItemTree>;
 
   /** @param refreshing makes a value that is refreshed of how it is loaded */
@@ -28,18 +33,20 @@ export class ProtoTree implements DatasetItems {
     refreshing: (load: LoadItemTree) => Refreshing<ItemTree>,
     options: ProtoTreeOptions,
   ) {
+    this.#memory = options.memory;
     this.#tree = refreshing(async (previous, signal) => {
       const { items, problems } = await options.list(signal);
       const hashed = items.map((item) => ({ ...item, hash: item.hash ?? '' }));
       const tree = buildItemTree(owner, hashed, previous);
       options.onLoad(tree, problems);
+      this.#memory.keep(this, tree.files * PROTO_ITEM_BYTES, () => this.#tree.drop());
       return tree;
     });
     this.data = new Directory(options.dataAttributes, 'refresh', [
-      async (signal) => (await this.#tree.get(signal)).data,
+      async (signal) => (await this.#items(signal)).data,
     ]);
     this.unrepresentable = new Directory(options.unrepresentableAttributes, 'refresh', [
-      async (signal) => (await this.#tree.get(signal)).unrepresentable,
+      async (signal) => (await this.#items(signal)).unrepresentable,
     ]);
   }
 
@@ -48,16 +55,24 @@ export class ProtoTree implements DatasetItems {
   }
 
   async hasUnrepresentable(signal: AbortSignal): Promise<boolean> {
-    return (await this.#tree.get(signal)).unrepresentable.size > 0;
+    return (await this.#items(signal)).unrepresentable.size > 0;
   }
 
   async load(signal: AbortSignal): Promise<void> {
-    await this.#tree.get(signal);
+    await this.#items(signal);
   }
 
   expire(): void {
     this.#tree.expire();
   }
 
-  forget(): void {}
+  forget(): void {
+    this.#memory.remove(this);
+  }
+
+  async #items(signal: AbortSignal): Promise<ItemTree> {
+    const tree = await this.#tree.get(signal);
+    this.#memory.use(this);
+    return tree;
+  }
 }

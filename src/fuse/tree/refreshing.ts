@@ -34,6 +34,12 @@ export class Refreshing<T> {
     this.#value ??= { value };
   }
 
+  /** Drops the value: the next one who asks waits for another. */
+  drop(): void {
+    this.#value = undefined;
+    this.expire();
+  }
+
   /** Makes the next one who asks load anew, even if a load is under way: it may have seen what was before. */
   expire(): void {
     this.#expires = 0;

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { REFRESH_WAIT_MS } from '../../../src/limits.ts';
+import { ItemsMemory } from '../../../src/fuse/tree/items-memory.ts';
+import { PROTO_ITEM_BYTES, REFRESH_WAIT_MS } from '../../../src/limits.ts';
 import { CREATED_AT, datasetOf, uuidOf } from '../../support/datasets.ts';
 import { MemoryObjectStore } from '../../support/memory-object-store.ts';
 import {
@@ -42,6 +43,24 @@ describe('the datasets of a bucket', () => {
     expect(await textAt(root, `.proto/${open}/data/d/x`)).toBe('x');
     expect(await textAt(root, 'one/data/a.txt')).toBe('one');
     expect(bucket.counts).toEqual({ datasets: 2, protoDatasets: 1 });
+  });
+
+  test('that are not frozen leave memory for others, and are listed again on demand', async () => {
+    const memory = new ItemsMemory(1);
+    const { store, root } = treeOf(new MemoryObjectStore(), '', undefined, memory);
+    for (const name of ['a', 'b']) seedDataset(store, datasetOf(name, { [name]: name }, { frozenAt: null }));
+    const [a = '', b = ''] = await namesIn(root, '.proto');
+    const requestsOf = async (dataset: string): Promise<number> => {
+      const before = store.requestCount;
+      expect(await namesIn(root, `.proto/${dataset}/data`)).toEqual([dataset[0]]);
+      return store.requestCount - before;
+    };
+    expect(await requestsOf(a)).toBeGreaterThan(0);
+    expect(await requestsOf(a)).toBe(0);
+    expect(await requestsOf(b)).toBeGreaterThan(0);
+    expect(memory.bytes).toBe(PROTO_ITEM_BYTES);
+    expect(await requestsOf(b)).toBe(0);
+    expect(await requestsOf(a)).toBeGreaterThan(0);
   });
 
   test.each(['', 'u/alice/'])('200 cost at most 404 requests, with the prefix %j', async (prefix) => {

@@ -8,7 +8,7 @@ import { readOnlyAttributes } from '../../../src/fuse/tree/attributes.ts';
 import { Directory } from '../../../src/fuse/tree/directory.ts';
 import { FrozenItems } from '../../../src/fuse/tree/frozen-items.ts';
 import { type ItemOwner, type TreeItem, buildItemTree } from '../../../src/fuse/tree/item-tree.ts';
-import { ManifestShelf } from '../../../src/fuse/tree/manifest-shelf.ts';
+import { ItemsMemory } from '../../../src/fuse/tree/items-memory.ts';
 import type { DirectoryNode } from '../../../src/fuse/tree/node.ts';
 import { MiB } from '../../../src/limits.ts';
 import { uuidOf } from '../../support/datasets.ts';
@@ -61,7 +61,7 @@ function loaded(items: readonly TreeItem[], version = '1'): LoadedManifest {
   });
 }
 
-function frozen(load: () => LoadedManifest, shelf = new ManifestShelf(64 * MiB)) {
+function frozen(load: () => LoadedManifest, memory = new ItemsMemory(64 * MiB)) {
   const counts = { loads: 0 };
   const flaws: string[] = [];
   const items = new FrozenItems(owner, {
@@ -69,7 +69,7 @@ function frozen(load: () => LoadedManifest, shelf = new ManifestShelf(64 * MiB))
       counts.loads += 1;
       return load();
     },
-    shelf,
+    memory,
     onLoad: (manifest) => {
       flaws.splice(
         0,
@@ -80,7 +80,7 @@ function frozen(load: () => LoadedManifest, shelf = new ManifestShelf(64 * MiB))
     dataAttributes: attributes,
     unrepresentableAttributes: attributes,
   });
-  return { items, counts, flaws, shelf };
+  return { items, counts, flaws, memory };
 }
 
 /** Everything in a directory that stat(2) tells, by path. */
@@ -140,13 +140,13 @@ describe('a manifest that has left memory', () => {
   const other = itemsOf(['x']);
 
   test('is read again on demand, and nodes that are held go on', async () => {
-    const shelf = new ManifestShelf(1);
-    const { items: one, counts } = frozen(() => loaded(items), shelf);
-    const { items: two } = frozen(() => loaded(other), shelf);
+    const memory = new ItemsMemory(1);
+    const { items: one, counts } = frozen(() => loaded(items), memory);
+    const { items: two } = frozen(() => loaded(other), memory);
     const directory = await directoryAt(one.data, 'd');
     const file = await fileAt(one.data, 'd/a');
     await nodeAt(two.data, 'x');
-    expect(shelf.get(one)).toBeUndefined();
+    expect(memory.bytes).toBe(loaded(other).byteLength);
     expect(file.attributes().size).toBe(0);
     expect(await namesIn(directory)).toEqual(['a', 'e']);
     expect(await directory.lookup('a', never)).toBe(file);
@@ -157,11 +157,11 @@ describe('a manifest that has left memory', () => {
 
   test('and is another one makes held files stale, and directories what they are now', async () => {
     const versions = [loaded(items), loaded(itemsOf(['new', 'd/a']), '2')];
-    const { items: one, shelf } = frozen(() => versions.shift() ?? expect.fail('read too often'));
+    const { items: one } = frozen(() => versions.shift() ?? expect.fail('read too often'));
     const directory = await directoryAt(one.data, 'd');
     const gone = await directoryAt(one.data, 'd/e');
     const file = await fileAt(one.data, 'd/a');
-    shelf.remove(one);
+    one.forget();
     expect(await namesIn(directory)).toEqual(['a']);
     await expect(file.open(never, 'read')).rejects.toMatchObject({ code: 'ESTALE' });
     await expect(gone.list(never)).rejects.toMatchObject({ code: 'ESTALE' });
@@ -172,39 +172,6 @@ describe('a manifest that has left memory', () => {
     await Promise.all([one.data.list(never), one.data.lookup('d', never), one.unrepresentable.list(never)]);
     expect(counts.loads).toBe(1);
   });
-});
-
-test('the shelf borrows memory for what it keeps, and gives it back for what it drops', () => {
-  const manifest = loaded(itemsOf(['a']));
-  let lent = 0;
-  const shelf = new ManifestShelf(2 * manifest.byteLength, (bytes) => {
-    lent += bytes;
-    return () => (lent -= bytes);
-  });
-  const datasets = [{}, {}, {}];
-  for (const dataset of [...datasets, ...datasets, ...datasets.slice(0, 1)]) {
-    shelf.put(dataset, manifest);
-    expect(lent).toBe(shelf.bytes);
-  }
-  for (const dataset of [...datasets, ...datasets]) shelf.remove(dataset);
-  expect([lent, shelf.bytes]).toEqual([0, 0]);
-});
-
-test('the shelf keeps what was used last, and the last one whatever its size', () => {
-  const manifest = loaded(itemsOf(['a']));
-  const shelf = new ManifestShelf(2 * manifest.byteLength);
-  const [a, b, c] = [{}, {}, {}];
-  shelf.put(a, manifest);
-  shelf.put(b, manifest);
-  shelf.get(a);
-  shelf.put(c, manifest);
-  expect([a, b, c].map((owned) => shelf.get(owned) !== undefined)).toEqual([true, false, true]);
-  expect(shelf.bytes).toBe(2 * manifest.byteLength);
-  const small = new ManifestShelf(1);
-  small.put(a, manifest);
-  expect(small.get(a)).toBe(manifest);
-  small.remove(a);
-  expect(small.bytes).toBe(0);
 });
 
 test('a hundred thousand items take less than 150 bytes each', () => {
