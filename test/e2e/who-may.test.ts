@@ -118,9 +118,9 @@ describe.skipIf(mountObstacle !== undefined)('what is written', { timeout: 120_0
     await done('mount', bucket.bucket, path);
     await sh('mkdir staging/more && echo x > staging/more/f');
     await done('freeze', join(path, 'staging/more'));
+    await done('umount', path);
     const closed = await modes();
     for (const at of opened) expect({ at, mode: (closed.get(at) ?? 0) & 0o077 }).toEqual({ at, mode: 0 });
-    await done('umount', path);
 
     const named = join(user.home, 'named');
     await mkdir(named);
@@ -129,6 +129,7 @@ describe.skipIf(mountObstacle !== undefined)('what is written', { timeout: 120_0
     const place = ['--cache-dir', named, '--staging-dir', named, '--log-file', join(named, 'mount.log')];
     await done('mount', bucket.bucket, path, ...place);
     await sh('cat leaves/data/a.txt');
+    await done('umount', path);
     const inNamed = (await allWritten(named)).filter(({ path: at }) => /^[^/]+$/.test(at));
     expect(Object.fromEntries(inNamed.map(({ path: at, stat: found }) => [at, found.mode & 0o777]))).toEqual({
       '.': 0o755,
