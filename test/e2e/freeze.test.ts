@@ -150,7 +150,7 @@ describe('freeze DIR --bucket B', () => {
       await rm(directory, { recursive: true });
     }
     expect(kills).toBeGreaterThanOrEqual(12 / KILL_STEP);
-  });
+  }, 300_000);
 
   test('Ctrl-C stops it, says how to go on, and nothing is lost', async () => {
     const made = await stage();
