@@ -1,16 +1,13 @@
 import { createInterface } from 'node:readline/promises';
-import { systemClock } from '../clock.ts';
 import { Config } from '../config.ts';
 import { askMount } from '../control.ts';
-import { type BucketStore, openBucketStore } from '../ecs/bucket-store.ts';
+import type { BucketStore } from '../ecs/bucket-store.ts';
 import { type DatasetUuid, isDatasetUuid, REGISTRATION_PREFIX } from '../ecs/dtool/keys.ts';
-import { RequestLimiter } from '../ecs/limiting-object-store.ts';
-import { StoreCounters } from '../ecs/store-counters.ts';
 import { UserError } from '../errors.ts';
 import { discardDataset, findRemains } from '../freeze/discard.ts';
 import { FreezeJournal, type JournalEntry, readJournals } from '../freeze/journal.ts';
-import { silentLogger } from '../log.ts';
 import { journalDirectory } from '../state-directory.ts';
+import { openCommandBucket } from './command-bucket.ts';
 import { runningMounts } from './running-mounts.ts';
 import { findStaged, type StagedTarget } from './staged-path.ts';
 import { formatBytes, print, printable, printError, printJson } from './terminal.ts';
@@ -73,13 +70,7 @@ async function discardUuid(
   const name = givenBucket ?? first?.bucket;
   if (name === undefined)
     return wrongUsage(`error: no freeze here has begun ${uuid}; say where it is with --bucket <name>`);
-  const bucket = openBucketStore(name, {
-    config: new Config(),
-    clock: systemClock,
-    log: silentLogger,
-    limiter: new RequestLimiter(),
-    counters: new StoreCounters(),
-  });
+  const bucket = openCommandBucket(name, new Config());
   try {
     await bucket.check(REGISTRATION_PREFIX);
     const mine = journals.filter(

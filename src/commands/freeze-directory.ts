@@ -1,10 +1,7 @@
 import { setFlagsFromString } from 'node:v8';
 import { systemClock } from '../clock.ts';
 import { Config, plainHttpWarning } from '../config.ts';
-import { openBucketStore } from '../ecs/bucket-store.ts';
 import { REGISTRATION_PREFIX } from '../ecs/dtool/keys.ts';
-import { RequestLimiter } from '../ecs/limiting-object-store.ts';
-import { StoreCounters } from '../ecs/store-counters.ts';
 import { StoreError } from '../ecs/object-store.ts';
 import { adviceFor } from '../ecs/store-advice.ts';
 import { isAbort, UserError } from '../errors.ts';
@@ -13,8 +10,8 @@ import { freeze } from '../freeze/freeze.ts';
 import { freezeUserOf } from '../freeze/freeze-user.ts';
 import { FreezeRefused } from '../freeze/problems.ts';
 import { refusedResult } from '../freeze/staged-result.ts';
-import { silentLogger } from '../log.ts';
 import { journalDirectory } from '../state-directory.ts';
+import { openCommandBucket } from './command-bucket.ts';
 import type { FreezeCommandOptions } from './freeze.ts';
 import { showProgress } from './freeze-progress.ts';
 import { reportFreeze } from './freeze-report.ts';
@@ -32,13 +29,7 @@ export async function freezeDirectory(directory: string, options: LocalOptions):
   // V8 would rather let the remains of many small requests pile up than collect them: twice the memory.
   setFlagsFromString('--optimize-for-size');
   const config = new Config();
-  const bucket = openBucketStore(options.bucket, {
-    config,
-    clock: systemClock,
-    log: silentLogger,
-    limiter: new RequestLimiter(),
-    counters: new StoreCounters(),
-  });
+  const bucket = openCommandBucket(options.bucket, config);
   const insecure = plainHttpWarning(bucket.config);
   if (insecure !== undefined) printError(insecure);
   const stop = new AbortController();

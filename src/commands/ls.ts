@@ -1,18 +1,15 @@
-import { systemClock } from '../clock.ts';
 import { Config, plainHttpWarning } from '../config.ts';
-import { type BucketStore, openBucketStore } from '../ecs/bucket-store.ts';
+import type { BucketStore } from '../ecs/bucket-store.ts';
 import { REGISTRATION_PREFIX } from '../ecs/dtool/keys.ts';
 import { DatasetReader } from '../ecs/dtool/dataset-reader.ts';
 import { type Problem, problemFrom } from '../ecs/dtool/format-error.ts';
 import type { ManifestItem } from '../ecs/dtool/item-table.ts';
 import type { ProtoItem } from '../ecs/dtool/proto-items.ts';
 import { type DatasetEntry, readRegistry } from '../ecs/dtool/registry.ts';
-import { RequestLimiter } from '../ecs/limiting-object-store.ts';
-import { StoreCounters } from '../ecs/store-counters.ts';
 import { UserError } from '../errors.ts';
 import { forEachBounded } from '../for-each-bounded.ts';
 import { LISTING_READS_MAX } from '../limits.ts';
-import { silentLogger } from '../log.ts';
+import { openCommandBucket } from './command-bucket.ts';
 import { findDataset, namesOf } from './find-dataset.ts';
 import { type Target, parseTarget } from './target.ts';
 import {
@@ -75,13 +72,7 @@ export async function lsCommand(
   }
   const datasets: ListedDataset[] = [];
   for (const target of parsed) {
-    const bucket = openBucketStore(target.bucket, {
-      config,
-      clock: systemClock,
-      log: silentLogger,
-      limiter: new RequestLimiter(),
-      counters: new StoreCounters(),
-    });
+    const bucket = openCommandBucket(target.bucket, config);
     const insecure = plainHttpWarning(bucket.config);
     if (insecure !== undefined) printError(insecure);
     try {

@@ -35,12 +35,8 @@ export class S3Lister {
       signal,
       () => new TextSink(where, LIST_PAGE_MAX_BYTES),
     );
-    try {
-      return pageIn(sink?.text ?? '', continuationToken);
-    } catch (error) {
-      if (error instanceof NoPage) throw new StoreError('bad-response', where, error.message);
-      throw error;
-    }
+    const broken = (detail: string): StoreError => new StoreError('bad-response', where, detail);
+    return pageIn(sink?.text ?? '', continuationToken, broken);
   }
 }
 
@@ -73,25 +69,26 @@ const parser = new XMLParser({
   isArray: (name) => name === 'Contents' || name === 'CommonPrefixes',
 });
 
-class NoPage extends Error {}
+/** What is wrong with a page, as an error. */
+type Broken = (detail: string) => StoreError;
 
-/** @throws NoPage when the text is no page, or not all of one */
-function pageIn(text: string, sentToken: string | undefined): ListPage {
+/** @throws what `broken` makes when the text is no page, or not all of one */
+function pageIn(text: string, sentToken: string | undefined, broken: Broken): ListPage {
   // The parser would make a page of what is cut off, too, and a list declares no entities.
   if (text.includes('<!DOCTYPE') || XMLValidator.validate(text) !== true)
-    throw new NoPage('the answer is no list of objects');
+    throw broken('the answer is no list of objects');
   const { ListBucketResult }: { ListBucketResult?: unknown } = parser.parse(text);
   const { success, data, error } = RESULT.safeParse(ListBucketResult);
   if (!success)
-    throw new NoPage(`the answer is no list of objects: ${error.issues[0]?.path.join('.') ?? ''} is wrong`);
+    throw broken(`the answer is no list of objects: ${error.issues[0]?.path.join('.') ?? ''} is wrong`);
   const token = data.IsTruncated === 'true' ? (data.NextContinuationToken ?? '') : undefined;
-  if (token === '') throw new NoPage('the list goes on, but the answer has no continuation token');
-  if (token !== undefined && token === sentToken) throw new NoPage('the list does not advance');
-  const decoded = (name: string): string => (data.EncodingType === 'url' ? urlDecoded(name) : name);
+  if (token === '') throw broken('the list goes on, but the answer has no continuation token');
+  if (token !== undefined && token === sentToken) throw broken('the list does not advance');
+  const decoded = (name: string): string => (data.EncodingType === 'url' ? urlDecoded(name, broken) : name);
   return {
     objects: data.Contents.map(({ Key, Size, ETag, LastModified }) => {
       const lastModified = Date.parse(LastModified);
-      if (Number.isNaN(lastModified)) throw new NoPage('an object in the list has no time');
+      if (Number.isNaN(lastModified)) throw broken('an object in the list has no time');
       return { key: decoded(Key), size: Number(Size), etag: unquoted(ETag), lastModified };
     }),
     commonPrefixes: data.CommonPrefixes.map(({ Prefix }) => decoded(Prefix)),
@@ -100,10 +97,10 @@ function pageIn(text: string, sentToken: string | undefined): ListPage {
 }
 
 /** Undoes what `encoding-type=url` does; some stores write a space as `+`. */
-function urlDecoded(text: string): string {
+function urlDecoded(text: string, broken: Broken): string {
   try {
     return decodeURIComponent(text.replaceAll('+', ' '));
   } catch {
-    throw new NoPage(`${JSON.stringify(text)} is not URL-encoded`);
+    throw broken(`${JSON.stringify(text)} is not URL-encoded`);
   }
 }

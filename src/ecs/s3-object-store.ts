@@ -157,7 +157,8 @@ class S3Store implements S3ObjectStore {
 
   /** Without a key the path would be the bucket's, and a delete remove it. */
   #checkKey(key: string): void {
-    if (key === '') throw this.#error('bad-request', key, 'a key has at least one character');
+    if (key === '')
+      throw new StoreError('bad-request', { bucket: this.bucket, key }, 'a key has at least one character');
   }
 
   /** A request for the upload of one object, by the SDK. */
@@ -187,9 +188,5 @@ class S3Store implements S3ObjectStore {
       signal?.throwIfAborted();
       throw toStoreError(error, { bucket: this.bucket, key });
     }
-  }
-
-  #error(reason: 'bad-request', key: string, detail: string): StoreError {
-    return new StoreError(reason, { bucket: this.bucket, key }, detail);
   }
 }

@@ -21,14 +21,13 @@ export async function* filePieces(
   end: number,
 ): AsyncGenerator<Buffer, void, undefined> {
   const bytes = Math.min(FREEZE_READ_BYTES, end - start);
-  const buffers = [Buffer.allocUnsafeSlow(bytes), Buffer.allocUnsafeSlow(bytes)] as const;
   let position = start;
   const read = async (buffer: Buffer): Promise<Buffer> => {
     const { bytesRead } = await file.read(buffer, 0, Math.min(bytes, end - position), position);
     position += bytesRead;
     return buffer.subarray(0, bytesRead);
   };
-  let [next, other] = buffers;
+  let [next, other] = [Buffer.allocUnsafeSlow(bytes), Buffer.allocUnsafeSlow(bytes)];
   let reading = read(next);
   try {
     for (let piece = await reading; piece.length > 0; piece = await reading) {

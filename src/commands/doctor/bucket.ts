@@ -1,21 +1,18 @@
 import { randomUUID } from 'node:crypto';
-import { systemClock } from '../../clock.ts';
 import { type Config, plainHttpWarning } from '../../config.ts';
-import { type BucketStore, openBucketStore } from '../../ecs/bucket-store.ts';
+import type { BucketStore } from '../../ecs/bucket-store.ts';
 import { DatasetReader } from '../../ecs/dtool/dataset-reader.ts';
 import { type Problem, problemFrom } from '../../ecs/dtool/format-error.ts';
 import { REGISTRATION_PREFIX } from '../../ecs/dtool/keys.ts';
 import { type DatasetEntry, readAdminMetadata, readRegistry } from '../../ecs/dtool/registry.ts';
 import { findStuckFreeze, healStuckFreeze } from '../../ecs/dtool/stuck-freeze.ts';
-import { RequestLimiter } from '../../ecs/limiting-object-store.ts';
 import { StoreError } from '../../ecs/object-store.ts';
 import { toStoreError } from '../../ecs/s3-errors.ts';
 import { adviceFor } from '../../ecs/store-advice.ts';
-import { StoreCounters } from '../../ecs/store-counters.ts';
 import { messageOf, UserError } from '../../errors.ts';
 import { forEachBounded } from '../../for-each-bounded.ts';
 import { CONNECT_TIMEOUT_MS, LISTING_READS_MAX } from '../../limits.ts';
-import { silentLogger } from '../../log.ts';
+import { openCommandBucket } from '../command-bucket.ts';
 import { type Check, type Finding, findingsOf } from './finding.ts';
 
 /** S3 refuses requests from clocks that are off by more ("RequestTimeTooSkewed"); from the other on it is told. */
@@ -36,13 +33,7 @@ export async function* checkBucket(config: Config, name: string, options: Bucket
   const { ok, warn, fail } = findingsOf(`bucket ${name}`);
   let bucket: BucketStore;
   try {
-    bucket = openBucketStore(name, {
-      config,
-      clock: systemClock,
-      log: silentLogger,
-      limiter: new RequestLimiter(),
-      counters: new StoreCounters(),
-    });
+    bucket = openCommandBucket(name, config);
   } catch (error) {
     yield failure(fail, error);
     return;

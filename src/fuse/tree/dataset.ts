@@ -15,7 +15,7 @@ export interface DatasetListener {
 
 /**
  * One dataset of a bucket, in the layout that dtool has on disk. Its name costs nothing, and one that nobody looks into
- * little memory: a bucket may have {@link DATASETS_MAX} of them.
+ * little memory: a bucket may have {@link REGISTRATIONS_MAX} of them.
  */
 export class Dataset {
   readonly entry: DatasetEntry;
