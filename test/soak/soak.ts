@@ -59,11 +59,17 @@ const REPORT_EVERY_MS = 60_000;
  * client changes the bucket; then looks for what is left.
  *
  * @returns what was done and seen, a figure for each {@link Violation} among it
+ * @throws Stuck and others where the mount can't be made or ended again; what was seen until then is reported
  */
 export async function soak(options: SoakOptions): Promise<Figures> {
   await using run = await SoakRun.start(options);
-  await run.disturb();
-  await run.finish();
+  try {
+    await run.disturb();
+    await run.finish();
+  } catch (error) {
+    options.report(`cut short by: ${messageOf(error)}\n${run.figures.toString()}`);
+    throw error;
+  }
   return run.figures;
 }
 
