@@ -21,6 +21,8 @@ export interface MountOptions {
   readonly isSlow?: boolean;
   /** The cache directory of our mount; default: a new one, which goes with the mount. */
   readonly cache?: string;
+  /** More for the command line of our mount. */
+  readonly options?: readonly string[];
 }
 
 export interface Mounted {
@@ -88,7 +90,7 @@ async function isMounted(path: string): Promise<boolean> {
 function commandOf(
   kind: MountKind,
   world: World,
-  { bucket, isSlow = false }: MountOptions,
+  { bucket, isSlow = false, options: more = [] }: MountOptions,
   path: string,
   cache: string,
 ): { readonly command: string; readonly args: readonly string[]; readonly env: NodeJS.ProcessEnv } {
@@ -97,7 +99,17 @@ function commandOf(
   const { id, secret } = world.server.keys;
   if (kind === 'ours') {
     const profile = (process.env['BENCH_NODE_OPTIONS'] ?? '').split(' ').filter((option) => option !== '');
-    const args = [...profile, CLI, 'mount', '--foreground', '--log-level', 'warn', bucket.name, path];
+    const args = [
+      ...profile,
+      CLI,
+      'mount',
+      '--foreground',
+      '--log-level',
+      'warn',
+      bucket.name,
+      path,
+      ...more,
+    ];
     return { command: process.execPath, args, env: { ...env, DTOOL_CACHE_DIRECTORY: cache } };
   }
   if (kind === 's3fs') {

@@ -4,7 +4,7 @@ import { z } from 'zod';
 import type { Figure } from './row.ts';
 
 const execute = promisify(execFile);
-/** Who takes longer is ended: that it is so slow is all that a ratio needs. */
+/** Who takes longer is ended, unless more is said: that it is so slow is all that a ratio needs. */
 const LONGEST_SECONDS = 60;
 const NUMBERS = z.record(z.string(), z.number());
 
@@ -34,17 +34,23 @@ export interface Run {
   readonly peakMiB: number;
 }
 
+export interface TimedOptions {
+  readonly env: NodeJS.ProcessEnv;
+  /** After which it is ended; default: {@link LONGEST_SECONDS}. */
+  readonly longestSeconds?: number | undefined;
+}
+
 /**
- * Runs a program to its end, and ends it after {@link LONGEST_SECONDS}.
+ * Runs a program to its end, or for so long.
  *
  * @throws Error when its exit code is another than 0
  */
 export async function timed(
-  env: NodeJS.ProcessEnv,
+  { env, longestSeconds = LONGEST_SECONDS }: TimedOptions,
   command: string,
   ...args: readonly string[]
 ): Promise<Run> {
-  const limited = [String(LONGEST_SECONDS), command, ...args];
+  const limited = [String(longestSeconds), command, ...args];
   const { seconds = 0, ended, peakMiB = 0 } = await numbersOf(env, 'python3', '-c', TIMED, ...limited);
   return { seconds: ended === 0 ? seconds : { over: seconds }, peakMiB };
 }

@@ -25,6 +25,9 @@ names = [dtoolcore._admin_metadata_from_uri(uri, None)['name'] for uri in uris]
 assert len(names) == int(sys.argv[2]), names
 `;
 
+/** It takes minutes, and by how many times is what the targets are about. */
+const LONGEST_SECONDS = 900;
+
 /** The real dtool, as whole processes. */
 class RealDtool {
   readonly #python: string;
@@ -36,7 +39,8 @@ class RealDtool {
   /** Lists a bucket of so many datasets. @returns the seconds that it took */
   async list(world: World, bucket: BenchBucket, isSlow: boolean, count: number): Promise<Figure> {
     const args = [`ecs://${bucket.name}/`, String(count)];
-    return world.command(bucket, isSlow, this.#python, '-c', LIST, ...args);
+    const run = { isSlow, longestSeconds: LONGEST_SECONDS };
+    return world.command(bucket, run, this.#python, '-c', LIST, ...args);
   }
 
   /** Copies a dataset into a bucket that has the files of a directory. @returns the seconds that it took */
@@ -48,7 +52,8 @@ class RealDtool {
       return join(base, 'frozen');
     });
     const dtool = join(dirname(this.#python), 'dtool');
-    return world.command(bucket, isSlow, dtool, 'cp', dataset, `ecs://${bucket.name}`);
+    const run = { isSlow, longestSeconds: LONGEST_SECONDS };
+    return world.command(bucket, run, dtool, 'cp', dataset, `ecs://${bucket.name}`);
   }
 }
 

@@ -110,12 +110,8 @@ export class World {
 
   /** Runs one of our commands to its end. @returns the seconds that it took */
   async cli(bucket: BenchBucket, isSlow: boolean, ...args: readonly string[]): Promise<Figure> {
-    const { seconds, peakMiB } = await timed(
-      this.environment(bucket, isSlow),
-      process.execPath,
-      CLI,
-      ...args,
-    );
+    const env = this.environment(bucket, isSlow);
+    const { seconds, peakMiB } = await timed({ env }, process.execPath, CLI, ...args);
     this.#remember({ nowMiB: 0, peakMiB });
     return seconds;
   }
@@ -138,10 +134,10 @@ export class World {
   /** Runs any program to its end. @returns the seconds that it took */
   async command(
     bucket: BenchBucket,
-    isSlow: boolean,
+    { isSlow, longestSeconds }: { readonly isSlow: boolean; readonly longestSeconds?: number },
     ...command: readonly [string, ...string[]]
   ): Promise<Figure> {
-    return (await timed(this.environment(bucket, isSlow), ...command)).seconds;
+    return (await timed({ env: this.environment(bucket, isSlow), longestSeconds }, ...command)).seconds;
   }
 
   /** Runs a Python program that prints figures; `sys.argv` has the arguments. */

@@ -136,9 +136,14 @@ export class ReadStream {
     this.#fetch(from, bytes, bytes);
   }
 
-  /** Whether enough of the window is used up to ask again: requests stay large, and several are under way. */
+  /**
+   * Whether enough of the window is used up to ask again: requests stay large, and several are under way. A window that
+   * still grows makes them large by itself, and must not be late.
+   */
   #isDue(aheadBytes: number): boolean {
-    return this.#window - aheadBytes >= Math.min(this.#window / 2, RANGED_GET_MAX_BYTES);
+    const isGrown = this.#window >= this.#cache.readAhead.windowBytes;
+    const least = isGrown ? RANGED_GET_MAX_BYTES : RANGED_GET_MAX_BYTES / 2;
+    return this.#window - aheadBytes >= Math.min(this.#window / 2, least);
   }
 
   #widen(): void {

@@ -41,7 +41,7 @@ export const freezeLarge: RowOf = ({ largeBytes }) => {
       try {
         if (subject === 'limit') {
           const upload = [PLAIN_UPLOAD, local, world.endpoint(false), bucket.name, 'plain'] as const;
-          const seconds = await world.command(bucket, false, process.execPath, ...upload);
+          const seconds = await world.command(bucket, { isSlow: false }, process.execPath, ...upload);
           return { staged: seconds, direct: seconds };
         }
         const { seconds: staged } = await stagedFreeze(world, bucket, folder);

@@ -33,7 +33,7 @@ export const listing: RowOf = ({ listedDatasets: count }) => ({
     const mount = await world.mount('ours', { bucket, isSlow: true });
     if (!mount) return undefined;
     try {
-      const mounted = await world.command(bucket, true, 'ls', mount.path);
+      const mounted = await world.command(bucket, { isSlow: true }, 'ls', mount.path);
       const requests = await requestsOf(mount);
       return { mounted, requests, command: await world.cli(bucket, true, 'ls', bucket.name) };
     } finally {

@@ -37,6 +37,7 @@ export const sequential: RowOf = ({ largeBytes }) => {
           timesAsGood('cold', 'more', 1, ['s3fs', 'rclone'], 'ahead of s3fs and rclone'),
         ),
       },
+      bare: { title: `${title}, cold, \`--cache-size none\``, unit: 'MB/s', better: 'more' },
       first: { title: 'first byte, cold', unit: 'ms', better: 'less', limit: 'plain HTTP client' },
       warm: {
         title: `${title}, read again`,
@@ -88,8 +89,12 @@ async function limit(world: World, size: number): Promise<Figures> {
 
 async function mounted(world: World, subject: MountKind, size: number): Promise<Figures | undefined> {
   const { bucket, relpath, key, bytes } = await largeItem(world, size);
-  const read = async (isSlow: boolean, times: number): Promise<readonly Record<string, number>[]> => {
-    const mount = await world.mount(subject, { bucket, isSlow });
+  const read = async (
+    times: number,
+    isSlow: boolean,
+    options: readonly string[] = [],
+  ): Promise<readonly Record<string, number>[]> => {
+    const mount = await world.mount(subject, { bucket, isSlow, options });
     if (!mount) return [];
     try {
       const path = join(mount.path, subject === 'ours' ? relpath : key);
@@ -100,9 +105,10 @@ async function mounted(world: World, subject: MountKind, size: number): Promise<
       await mount.close();
     }
   };
-  const [cold, warm] = await read(false, 2);
-  const [slow] = await read(true, 1);
+  const [cold, warm] = await read(2, false);
+  const [slow] = await read(1, true);
   if (!cold || !warm || !slow) return undefined;
+  const [bare] = subject === 'ours' ? await read(1, false, ['--cache-size', 'none']) : [];
   const { rate = 0, first = 0 } = cold;
   return {
     cold: rate,
@@ -110,5 +116,6 @@ async function mounted(world: World, subject: MountKind, size: number): Promise<
     warm: warm['rate'] ?? 0,
     slow: slow['rate'] ?? 0,
     firstSlow: slow['first'] ?? 0,
+    ...(bare && { bare: bare['rate'] ?? 0 }),
   };
 }

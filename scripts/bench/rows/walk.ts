@@ -39,5 +39,5 @@ export const walk: RowOf = ({ items }) => ({
 
 async function walked(world: World, bucket: BenchBucket, directory: string): Promise<Figure> {
   const command = 'find "$0" >/dev/null && ls -lR "$0" >/dev/null';
-  return world.command(bucket, false, 'sh', '-c', command, directory);
+  return world.command(bucket, { isSlow: false }, 'sh', '-c', command, directory);
 }
