@@ -5,7 +5,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { finished } from 'node:stream/promises';
 import { UserError, messageOf } from './errors.ts';
-import { CONTROL_MESSAGE_MAX_BYTES, CONTROL_PROGRESS_INTERVAL_MS, CONTROL_TIMEOUT_MS } from './limits.ts';
+import {
+  CONTROL_MESSAGE_MAX_BYTES,
+  CONTROL_PROGRESS_INTERVAL_MS,
+  CONTROL_TIMEOUT_MS,
+  MOUNT_ANSWER_WAIT_MS,
+} from './limits.ts';
 
 /**
  * How commands talk to running mounts: one private Unix socket per mount. A connection is one line of JSON that asks,
@@ -60,8 +65,11 @@ const processFile = (socket: string): string => `${socket.slice(0, -'.sock'.leng
 
 /** The process that serves a mount of this user, or did before it was killed; undefined where none is known. */
 export async function servingProcess(mountpoint: string): Promise<number | undefined> {
-  const path = processFile(await socketPath(mountpoint));
-  const pid = Number(await readFile(path, 'utf8').catch(() => ''));
+  return processOf(await socketPath(mountpoint));
+}
+
+async function processOf(socket: string): Promise<number | undefined> {
+  const pid = Number(await readFile(processFile(socket), 'utf8').catch(() => ''));
   return pid > 0 ? pid : undefined;
 }
 
@@ -176,6 +184,17 @@ async function answer(
   }
 }
 
+/** A mount listens, and does not answer: it is suspended, or the machine is very busy. What was asked is done later. */
+class SilentMountError extends UserError {
+  constructor(pid: number | undefined, silenceMs: number) {
+    const who = pid === undefined ? '' : ` of process ${pid}`;
+    super(
+      `the mount${who} has not answered for ${silenceMs / 1000} s`,
+      pid === undefined ? undefined : `If it is suspended, "kill -CONT ${pid}" lets it go on.`,
+    );
+  }
+}
+
 /** A question to a mount. */
 export interface ControlQuestion {
   readonly command: string;
@@ -183,6 +202,8 @@ export interface ControlQuestion {
   readonly args?: unknown;
   /** Hears how far the work is. The answer may then take as long as it likes. */
   readonly onProgress?: (progress: unknown) => void;
+  /** How long it may say nothing, in ms; default: {@link CONTROL_TIMEOUT_MS}. */
+  readonly silenceMaxMs?: number;
   /** Hangs up; what was asked for goes on. */
   readonly signal?: AbortSignal;
 }
@@ -198,14 +219,27 @@ export async function askMount(mountpoint: string, question: string | ControlQue
   return ask(await socketPath(mountpoint), typeof question === 'string' ? { command: question } : question);
 }
 
-/** Asks every mount of this user; those that don't answer are left out, and the sockets of dead ones removed. */
-export async function askAllMounts(command: string): Promise<readonly unknown[]> {
+/**
+ * Asks every mount of this user, which removes the sockets of dead ones.
+ *
+ * @param onSilent hears of each that has said nothing within {@link MOUNT_ANSWER_WAIT_MS}
+ * @returns the answers of the others; who can't answer is left out
+ */
+export async function askAllMounts(
+  command: string,
+  onSilent: (silent: UserError) => void,
+): Promise<readonly unknown[]> {
   const directory = await controlDirectory();
   const sockets = (await readdir(directory)).filter((name) => name.endsWith('.sock'));
-  const answers = await Promise.allSettled(sockets.map((name) => ask(join(directory, name), { command })));
-  return answers.flatMap((answered) =>
-    answered.status === 'fulfilled' && answered.value !== undefined ? [answered.value] : [],
+  const question: ControlQuestion = { command, silenceMaxMs: MOUNT_ANSWER_WAIT_MS };
+  const answers = await Promise.all(
+    sockets.map(async (name) =>
+      ask(join(directory, name), question).catch((error: unknown) => {
+        if (error instanceof SilentMountError) onSilent(error);
+      }),
+    ),
   );
+  return answers.filter((given) => given !== undefined);
 }
 
 /** The sockets of mounts of this user that died: nobody listens. They are left where they are. */
@@ -228,12 +262,11 @@ function isAbandoned(path: string): Promise<boolean> {
 }
 
 async function ask(path: string, question: ControlQuestion): Promise<unknown> {
-  const { command, args, onProgress, signal } = question;
+  const { command, args, onProgress, silenceMaxMs = CONTROL_TIMEOUT_MS, signal } = question;
   signal?.throwIfAborted();
+  const pid = await processOf(path);
   const socket = connect(path);
-  socket.setTimeout(CONTROL_TIMEOUT_MS, () =>
-    socket.destroy(new UserError(`the mount did not answer: ${path}`)),
-  );
+  socket.setTimeout(silenceMaxMs, () => socket.destroy(new SilentMountError(pid, silenceMaxMs)));
   const hangUp = (): void => {
     socket.destroy(signal?.reason instanceof Error ? signal.reason : new Error('hung up'));
   };

@@ -67,6 +67,16 @@ describe('a mount', () => {
     expect(await askMount('/mnt/a', 'status')).toBe(long);
   });
 
+  test('that says nothing is named by its process', async () => {
+    const hung = new EventEmitter();
+    await serve('/mnt/a', { status: async () => once(hung, 'over') });
+    await expect(askMount('/mnt/a', { command: 'status', silenceMaxMs: 50 })).rejects.toMatchObject({
+      message: `the mount of process ${process.pid} has not answered for 0.05 s`,
+      advice: `If it is suspended, "kill -CONT ${process.pid}" lets it go on.`,
+    });
+    hung.emit('over');
+  });
+
   test('tells what went wrong, even where the answer is no JSON, and goes on', async () => {
     const cyclic: Record<string, unknown> = {};
     cyclic['self'] = cyclic;
@@ -181,10 +191,8 @@ describe('all mounts', () => {
     await rename(dead, `${dead}.kept`);
     await close(other);
     await rename(`${dead}.kept`, dead);
-    expect((await askAllMounts('status')).map(String).toSorted((a, b) => a.localeCompare(b))).toEqual([
-      'a',
-      'b',
-    ]);
+    const answers = await askAllMounts('status', (silent) => expect.unreachable(silent.message));
+    expect(answers.map(String).toSorted((a, b) => a.localeCompare(b))).toEqual(['a', 'b']);
     expect(existsSync(dead)).toBe(false);
     expect(sockets().length).toBe(3);
   });

@@ -118,7 +118,11 @@ function journalOf(entry: JournalEntry): FreezeJournal {
 }
 
 async function refuseStaged(uuid: DatasetUuid): Promise<void> {
-  for (const { mountpoint, bucketDirectories, staging } of await runningMounts()) {
+  const silent: UserError[] = [];
+  const mounts = await runningMounts((error) => silent.push(error));
+  // It may be the one that freezes it.
+  for (const error of silent) throw error;
+  for (const { mountpoint, bucketDirectories, staging } of mounts) {
     const staged = staging.find((one) => 'uuid' in one && one.uuid === uuid && one.state !== 'frozen');
     if (!staged) continue;
     const path = [mountpoint, ...(bucketDirectories ? [staged.bucket] : []), 'staging', staged.name].join(

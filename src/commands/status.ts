@@ -8,7 +8,11 @@ import { formatBytes, formatLatency, print, printError, printJson, printable, st
 
 /** Tells of every running mount of this user, and in words of the freezes without a mount that were not finished. */
 export async function statusCommand(options: { readonly json: boolean }): Promise<void> {
-  const mounts = await runningMounts();
+  let silent = 0;
+  const mounts = await runningMounts((error) => {
+    silent += 1;
+    printError(error);
+  });
   if (options.json) return printJson(mounts);
   const { readJournals } = await import('../freeze/journal.ts');
   const told = new Set(
@@ -17,7 +21,8 @@ export async function statusCommand(options: { readonly json: boolean }): Promis
   const others = (await readJournals(journalDirectory(), printError)).filter(
     ({ state, uuid }) => state !== 'frozen' && uuid !== undefined && !told.has(uuid),
   );
-  print(mounts.length === 0 ? 'Nothing is mounted.' : mounts.map(describe).join('\n\n'));
+  if (mounts.length > 0) print(mounts.map(describe).join('\n\n'));
+  else if (silent === 0) print('Nothing is mounted.');
   if (others.length === 0) return;
   print(`\n${styled('bold', 'Freezes that were not finished')}`);
   for (const { bucket, directory, uuid = '-', reason = 'it was interrupted' } of others)

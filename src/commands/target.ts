@@ -1,6 +1,6 @@
 import { resolve } from 'node:path';
 import { UserError } from '../errors.ts';
-import { runningMounts } from './running-mounts.ts';
+import { mountOf } from './running-mounts.ts';
 
 /** A bucket, or one dataset in it by name or uuid. */
 export interface Target {
@@ -31,9 +31,7 @@ function target(bucket: string, dataset = ''): Target {
 }
 
 async function targetOfPath(path: string): Promise<Target> {
-  const mount = (await runningMounts())
-    .filter(({ mountpoint }) => path === mountpoint || path.startsWith(`${mountpoint}/`))
-    .toSorted((a, b) => b.mountpoint.length - a.mountpoint.length)[0];
+  const mount = await mountOf(path);
   if (!mount) throw new UserError(`${path} is in no mount`, '"dtool-ecs-mount status" lists the mounts.');
   const below = path
     .slice(mount.mountpoint.length + 1)

@@ -6,6 +6,7 @@ import { parseTarget } from '../../src/commands/target.ts';
 import { type ControlServer, serveControl } from '../../src/control.ts';
 
 let runtime: string;
+let othersAsked = 0;
 const servers: ControlServer[] = [];
 beforeAll(async () => {
   runtime = mkdtempSync(join(tmpdir(), 'target-'));
@@ -18,6 +19,10 @@ beforeAll(async () => {
     const status = { mountpoint, bucketDirectories, buckets: buckets.map((bucket) => ({ bucket })) };
     servers.push(await serveControl(mountpoint, { status: async () => status }));
   }
+  const ask = async (): Promise<void> => {
+    othersAsked += 1;
+  };
+  servers.push(await serveControl('/other', { status: ask }));
 });
 afterAll(async () => {
   await Promise.all(servers.map(async (server) => server.close()));
@@ -49,6 +54,11 @@ test.each([
     ...(dataset !== undefined && { dataset }),
     ...(path !== undefined && { path }),
   });
+});
+
+test('no mount is asked but the one that a path is in', async () => {
+  await parseTarget('/mnt/one/name');
+  expect(othersAsked).toBe(0);
 });
 
 test('a path in no mount, or above the buckets, is refused', async () => {

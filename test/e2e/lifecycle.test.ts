@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdir, mkdtemp, open, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -129,8 +130,20 @@ describe.skipIf(mountObstacle !== undefined)('the life of a mount', () => {
       (await user.exec(process.execPath, '--input-type=module', '-e', script)).stdout;
     expect(await ask()).toBe('alive\n');
     process.kill(pid, 'SIGSTOP');
-    expect(await ask()).toBe('silent\n');
-    process.kill(pid, 'SIGCONT');
+    try {
+      const [state, status, discard] = await Promise.all([
+        ask(),
+        user.run('status'),
+        user.run('discard', randomUUID(), '--bucket', bucket.bucket, '--yes'),
+      ]);
+      expect(state).toBe('silent\n');
+      const silent = `the mount of process ${pid} has not answered for 5 s\nIf it is suspended, "kill -CONT ${pid}"`;
+      expect(status).toMatchObject({ exitCode: 0, stdout: '', stderr: expect.stringContaining(silent) });
+      // It may be the one that freezes what is to be discarded.
+      expect(discard).toMatchObject({ exitCode: 1, stderr: expect.stringContaining(silent) });
+    } finally {
+      process.kill(pid, 'SIGCONT');
+    }
     expect(await mounted.sh('cat dataset/data/file.txt')).toBe('content');
   });
 

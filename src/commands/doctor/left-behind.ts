@@ -33,8 +33,8 @@ export async function* checkLeftBehind(): Check {
         );
   }
   const dead = await deadSockets();
-  // Asking the mounts removes them.
-  const mounts = await runningMounts();
+  // Asking the mounts removes them. Those that are silent have been told of.
+  const mounts = await runningMounts(() => {});
   if (dead.length > 0) {
     clean = false;
     yield warn(`sockets of mounts that died, removed now: ${dead.join(', ')}`);
