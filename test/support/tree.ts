@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { BlockCache } from '../../src/cache/block-cache.ts';
 import type { KnownBucket } from '../../src/cache/known-bucket.ts';
 import { type DatasetSpec, datasetObjects } from '../../src/demo/dataset-objects.ts';
@@ -18,8 +19,9 @@ export const REFRESH_MS = 60_000;
 export const OWNERSHIP = { uid: 1000, gid: 1000, umask: 0 };
 export const TIME = { seconds: 1, nanoseconds: 0 };
 
-/** Never aborts. */
+/** Never aborts, however many listen. */
 export const never = new AbortController().signal;
+setMaxListeners(0, never);
 
 /** The tree of one bucket in memory, with a clock that the test moves. */
 export function treeOf(
