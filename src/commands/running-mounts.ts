@@ -13,16 +13,32 @@ export async function runningMounts(onSilent: (silent: UserError) => void): Prom
   return (await askAllMounts('status', onSilent)) as readonly MountStatus[];
 }
 
+/** Where a path is in a running mount. */
+export interface MountedPlace {
+  readonly mount: MountStatus;
+  /** Undefined for the top of a mount that has several. */
+  readonly bucket: string | undefined;
+  /** The names that lead there from the bucket's root. */
+  readonly names: readonly string[];
+}
+
 /**
- * What the mount tells of itself that a path is in, the innermost where mounts lie in each other; no other is asked.
+ * Finds the mount that a path is in, the innermost where mounts lie in each other; no other is asked.
  *
  * @param path absolute; it need not exist
- * @throws UserError when it does not answer
+ * @throws UserError when the mount does not answer
  */
-export async function mountOf(path: string): Promise<MountStatus | undefined> {
-  const answer = await askMount(path, 'status');
-  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- a mount of ours answers with nothing else
-  if (answer !== undefined) return answer as MountStatus;
-  const parent = dirname(path);
-  return parent === path ? undefined : mountOf(parent);
+export async function findPlace(path: string): Promise<MountedPlace | undefined> {
+  for (let mountpoint = path; ; mountpoint = dirname(mountpoint)) {
+    const answer = await askMount(mountpoint, 'status');
+    if (answer === undefined) {
+      if (mountpoint === dirname(mountpoint)) return undefined;
+      continue;
+    }
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- a mount of ours answers with nothing else
+    const mount = answer as MountStatus;
+    const names = path.slice(mountpoint.length).split('/').filter(Boolean);
+    const bucket = mount.bucketDirectories ? names.shift() : mount.buckets[0]?.bucket;
+    return { mount, bucket, names };
+  }
 }

@@ -2,7 +2,7 @@ import { realpath } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { UserError } from '../errors.ts';
 import type { MountStatus } from '../mount.ts';
-import { mountOf } from './running-mounts.ts';
+import { findPlace } from './running-mounts.ts';
 
 /** A folder in the staging area of a running mount. */
 export interface StagedTarget {
@@ -25,11 +25,10 @@ export async function findStaged(path: string): Promise<StagedTarget | undefined
   // The folder itself may be gone; whatever leads to it may be a link.
   const parent = await realpath(dirname(absolute)).catch(() => dirname(absolute));
   const full = join(parent, basename(absolute));
-  const mount = await mountOf(full);
-  if (!mount) return undefined;
-  const below = full.slice(mount.mountpoint.length).split('/').filter(Boolean);
-  const bucket = mount.bucketDirectories ? below.shift() : mount.buckets[0]?.bucket;
-  const [area, folder, ...rest] = below;
+  const place = await findPlace(full);
+  if (!place) return undefined;
+  const { mount, bucket, names } = place;
+  const [area, folder, ...rest] = names;
   if (bucket === undefined || area !== STAGING) return undefined;
   if (folder === undefined || rest.length > 0) {
     throw new UserError(

@@ -1,6 +1,6 @@
 import { resolve } from 'node:path';
 import { UserError } from '../errors.ts';
-import { mountOf } from './running-mounts.ts';
+import { findPlace } from './running-mounts.ts';
 
 /** A bucket, or one dataset in it by name or uuid. */
 export interface Target {
@@ -31,17 +31,12 @@ function target(bucket: string, dataset = ''): Target {
 }
 
 async function targetOfPath(path: string): Promise<Target> {
-  const mount = await mountOf(path);
-  if (!mount) throw new UserError(`${path} is in no mount`, '"dtool-ecs-mount status" lists the mounts.');
-  const below = path
-    .slice(mount.mountpoint.length + 1)
-    .split('/')
-    .filter((name) => name !== '');
-  const bucket = mount.bucketDirectories ? below.shift() : mount.buckets[0]?.bucket;
+  const place = await findPlace(path);
+  if (!place) throw new UserError(`${path} is in no mount`, '"dtool-ecs-mount status" lists the mounts.');
+  const { bucket, names } = place;
   if (bucket === undefined)
     throw new UserError(`${path} has several buckets`, 'Name one of its directories.');
   // Below .uuid and .proto the dataset is one level further down; a proto dataset's name ends with ~uuid there.
-  if (below[0] === '.uuid' || below[0] === '.proto') below.shift();
-  const [dataset, ...rest] = below;
+  const [dataset, ...rest] = names[0] === '.uuid' || names[0] === '.proto' ? names.slice(1) : names;
   return { ...target(bucket, dataset), ...(rest.length > 0 && { path: rest.join('/') }) };
 }
