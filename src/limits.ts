@@ -74,6 +74,8 @@ export const DISK_TOUCH_INTERVAL_MS = 60_000;
 export const WHOLE_CONTENTS_BITMAP_MAX_BYTES = 8 * MiB;
 /** Contents that a mount remembers to be damaged. */
 export const DAMAGED_CONTENTS_MAX = 16_384;
+/** What one request of `warm` and `verify` asks for, which have many at once. */
+export const CACHE_COMMAND_RUN_BYTES = 4 * MiB;
 /** Requests of `warm` at once for items, and for each of the large ones; its store has its own limit for all together. */
 export const WARM_REQUESTS_MAX = 8;
 /** Items that `verify` reads at once, and requests ahead of what it hashes in each. */
@@ -287,3 +289,5 @@ assert(SHORT_TRIES_MAX < STORE_TRIES_MAX);
 assert(DISK_WRITE_GRANT_PART * DISK_WRITERS_MAX <= 1 - DISK_TRIM_ABOVE_PART);
 assert(DISK_TRIM_TO_PART < DISK_TRIM_ABOVE_PART);
 assert(DISK_EXTENT_BLOCKS * BLOCK_BYTES >= RANGED_GET_MAX_BYTES);
+assert(CACHE_COMMAND_RUN_BYTES <= RANGED_GET_MAX_BYTES);
+assert(VERIFY_ITEMS_MAX * (VERIFY_RUNS_AHEAD + 1) * CACHE_COMMAND_RUN_BYTES <= CACHE_COMMAND_MEMORY_BYTES);

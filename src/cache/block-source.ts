@@ -3,7 +3,7 @@ import type { ObjectStore } from '../ecs/object-store.ts';
 import type { FsError } from '../errors.ts';
 import { DAMAGED_CONTENTS_MAX } from '../limits.ts';
 import type { Content } from './block-key.ts';
-import { BlockMemory, HeldBlocks } from './block-memory.ts';
+import { HeldBlocks } from './block-memory.ts';
 import { type DiskContent, diskContent } from './disk-slot.ts';
 import type { DiskStore, DiskStoreStatistics } from './disk-store.ts';
 import { type LoadOptions, altered, fetchBlocks } from './fetch-blocks.ts';
@@ -93,7 +93,7 @@ export class BlockSource {
       this.check(store, content);
       options.onBlock(number, block);
     };
-    const { memory = new BlockMemory() } = options;
+    const { memory } = options;
     const onDisk = await disk.read(this.nameOf(store, content), run, memory);
     options.signal.throwIfAborted();
     for (const [number, { isVerified }] of onDisk) this.#saw(store, content, [number], isVerified);
@@ -145,7 +145,7 @@ export class BlockSource {
     options: LoadOptions,
   ): Promise<void> {
     const arrived = new Map<number, Uint8Array>();
-    const held = new HeldBlocks(options.memory ?? new BlockMemory());
+    const held = new HeldBlocks(options.memory);
     let keeping: Promise<void>;
     try {
       await this.#fetch(store, content, run, {

@@ -3,12 +3,12 @@ import { type ObjectInfo, type ObjectStore, type RequestOptions, StoreError } fr
 import { FsError, type FsErrorCode } from '../errors.ts';
 import { BLOCK_BYTES } from '../limits.ts';
 import type { Content } from './block-key.ts';
-import { BlockMemory } from './block-memory.ts';
+import type { BlockMemory } from './block-memory.ts';
 
 export interface LoadOptions extends RequestOptions {
   readonly signal: AbortSignal;
-  /** Where the blocks are put; default: memory that is not used again. */
-  readonly memory?: BlockMemory;
+  /** Where the blocks are put. */
+  readonly memory: BlockMemory;
   /**
    * Has every block as soon as its last byte is there, each once; what it throws ends the request. The block is its for
    * the time of the call, and longer if it holds it.
@@ -28,7 +28,7 @@ export async function fetchBlocks(
   store: ObjectStore,
   content: Content,
   run: readonly number[],
-  { onBlock, memory = new BlockMemory(), ...options }: LoadOptions,
+  { onBlock, memory, ...options }: LoadOptions,
 ): Promise<void> {
   const offset = (run[0] ?? 0) * BLOCK_BYTES;
   const blocks = run.map((number) => ({

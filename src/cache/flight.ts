@@ -18,7 +18,7 @@ export class Flight {
    */
   constructor(
     numbers: readonly number[],
-    load: (options: LoadOptions & Pick<RequestOptions, 'promotion'>) => Promise<void>,
+    load: (options: Omit<LoadOptions, 'memory'> & Pick<RequestOptions, 'promotion'>) => Promise<void>,
     onEnd: (number: number, block: Uint8Array | undefined) => void,
   ) {
     this.#landings = new Map(numbers.map((number) => [number, new Landing()]));

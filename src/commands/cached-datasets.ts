@@ -12,7 +12,7 @@ import { REGISTRATION_PREFIX } from '../ecs/dtool/keys.ts';
 import { HASH_FUNCTION } from '../ecs/dtool/manifest.ts';
 import { type DatasetEntry, readRegistry } from '../ecs/dtool/registry.ts';
 import { UserError } from '../errors.ts';
-import { BLOCK_BYTES, CACHE_COMMAND_MEMORY_BYTES, RANGED_GET_MAX_BYTES } from '../limits.ts';
+import { BLOCK_BYTES, CACHE_COMMAND_MEMORY_BYTES, CACHE_COMMAND_RUN_BYTES } from '../limits.ts';
 import { silentLogger } from '../log.ts';
 import { openCommandBucket } from './command-bucket.ts';
 import { diskCacheOf } from './disk-cache.ts';
@@ -104,10 +104,10 @@ export async function withCachedDatasets<T>(
   }
 }
 
-/** The blocks of a content, in runs that one request may ask for. */
+/** The blocks of a content, in runs of {@link CACHE_COMMAND_RUN_BYTES}. */
 export function* runsOf({ size }: { readonly size: number }): Generator<readonly number[], void, undefined> {
   const blocks = Math.ceil(size / BLOCK_BYTES);
-  const most = RANGED_GET_MAX_BYTES / BLOCK_BYTES;
+  const most = CACHE_COMMAND_RUN_BYTES / BLOCK_BYTES;
   for (let first = 0; first < blocks; first += most)
     yield Array.from({ length: Math.min(most, blocks - first) }, (_, index) => first + index);
 }

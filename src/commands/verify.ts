@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { BlockMemory } from '../cache/block-memory.ts';
 import { systemClock } from '../clock.ts';
 import { StoreError } from '../ecs/object-store.ts';
 import { FsError, UserError } from '../errors.ts';
@@ -90,6 +91,7 @@ async function flawOf(
     await source.load(store, content, run, {
       signal,
       priority: 'background',
+      memory: new BlockMemory(),
       onBlock: (number, block) => {
         blocks[number - first] = block;
       },

@@ -1,3 +1,4 @@
+import { BlockMemory } from '../cache/block-memory.ts';
 import type { DiskContent } from '../cache/disk-slot.ts';
 import { blockCount } from '../cache/disk-slot.ts';
 import { systemClock } from '../clock.ts';
@@ -104,6 +105,7 @@ async function fill(cached: CachedDatasets): Promise<ReadonlyMap<string, readonl
       }
     }
   }
+  const memory = new BlockMemory();
   try {
     tell();
     // Items side by side, and the parts of large ones as well: all together within the limit of the store.
@@ -116,6 +118,7 @@ async function fill(cached: CachedDatasets): Promise<ReadonlyMap<string, readonl
           await source.load(dataset.bucket.store, content, run, {
             signal: runSignal,
             priority: 'background',
+            memory,
             onBlock: (_, { length }) => {
               bytes += length;
             },
