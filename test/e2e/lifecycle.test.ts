@@ -2,14 +2,15 @@ import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdir, mkdtemp, open, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { join, resolve } from 'node:path';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { datasetObjects } from '../../src/demo/dataset-objects.ts';
 import { type S3Server, startS3Server } from '../../src/demo/s3/server.ts';
 import { TRANSPORT_NAMES } from '../../src/fuse/transport/transport.ts';
 import { isProcessAlive } from '../../src/process-alive.ts';
 import { datasetOf, uuidOf } from '../support/datasets.ts';
 import { CLI, hasProgram, type Mounted, User, mount, mountObstacle } from '../support/mounted.ts';
+import { compileProgram } from '../support/run-typescript.ts';
 import { type TestBucket, configurationOf, createTestBucket } from '../support/test-bucket.ts';
 
 /** Keeps the device of a mount open, as a thread does that the kernel does not let go of when its process is killed. */
@@ -124,8 +125,9 @@ describe.skipIf(mountObstacle !== undefined)('the life of a mount', () => {
   test('suspended, it is silent, and who asks whether it lives can end', async () => {
     mounted = await mount(bucket.env, [bucket.bucket]);
     const { user, path, pid } = mounted;
-    const module = join(dirname(CLI), 'fuse/mountpoint.js');
-    const script = `const { mountState } = await import('${module}'); console.log(await mountState('${path}'))`;
+    const module = await compileProgram(resolve(import.meta.dirname, '../../src/fuse/mountpoint.ts'));
+    onTestFinished(module.remove);
+    const script = `const { mountState } = await import('${module.path}'); console.log(await mountState('${path}'))`;
     const ask = async (): Promise<string> =>
       (await user.exec(process.execPath, '--input-type=module', '-e', script)).stdout;
     expect(await ask()).toBe('alive\n');

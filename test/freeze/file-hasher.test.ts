@@ -1,14 +1,16 @@
 import { appendFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterEach, expect, test } from 'vitest';
+import { afterAll, afterEach, expect, test } from 'vitest';
 import type * as FileHasherModule from '../../src/freeze/file-hasher.ts';
 import { FREEZE_READ_BYTES } from '../../src/limits.ts';
 import { randomBytesOf } from '../support/datasets.ts';
+import { compileProgram } from '../support/run-typescript.ts';
 import { inlineHasher, scratch } from './support.ts';
 
-/** As it was built: Node 20 runs no TypeScript in a thread. */
-const BUILT = join(import.meta.dirname, '../../dist/freeze/file-hasher.js');
-const { ThreadedFileHasher }: typeof FileHasherModule = await import(BUILT);
+/** Compiled: Node 20 runs no TypeScript in a thread. */
+const program = await compileProgram(join(import.meta.dirname, '../../src/freeze/file-hasher.ts'));
+const { ThreadedFileHasher }: typeof FileHasherModule = await import(program.path);
+afterAll(program.remove);
 
 const { signal } = new AbortController();
 const hasher = new ThreadedFileHasher();

@@ -1,6 +1,8 @@
+import { execFile } from 'node:child_process';
 import { cpSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
 import type { BenchBucket } from '../bench-bucket.ts';
 import { requestsOf } from '../mounts.ts';
 import { largeItem, smallFiles } from '../prepared.ts';
@@ -9,8 +11,8 @@ import type { Figure, RowOf } from '../row.ts';
 import { atMost, timesAsGood } from '../target.ts';
 import { DELAY_MS, type World } from '../world.ts';
 
-/** A mount has found the hashes of what was copied into it by then. */
-const HASHED_AFTER_MS = 8_000;
+/** By then a mount has found the hashes of what was copied into it, and the store has dropped what was deleted. */
+const SETTLED_AFTER_MS = 8_000;
 const PLAIN_UPLOAD = resolve(import.meta.dirname, '../plain-upload.js');
 
 export const freezeLarge: RowOf = ({ largeBytes }) => {
@@ -39,6 +41,7 @@ export const freezeLarge: RowOf = ({ largeBytes }) => {
       const { folder, local } = await largeItem(world, largeBytes);
       const bucket = await world.bucket('freezes');
       try {
+        await settled();
         if (subject === 'limit') {
           const upload = [PLAIN_UPLOAD, local, world.endpoint(false), bucket.name, 'plain'] as const;
           const seconds = await world.command(bucket, { isSlow: false }, process.execPath, ...upload);
@@ -46,6 +49,7 @@ export const freezeLarge: RowOf = ({ largeBytes }) => {
         }
         const { seconds: staged } = await stagedFreeze(world, bucket, folder);
         await bucket.empty();
+        await settled();
         return { staged, direct: await world.freeze(bucket, false, folder) };
       } finally {
         await bucket.empty();
@@ -97,6 +101,15 @@ export const freezeSmall: RowOf = ({ frozenItems: count }) => {
   };
 };
 
+/**
+ * Waits until the disk and the store have done what they still had to do. All wait before they are measured: who comes at once
+ * is given the memory that the store has just given up, and who comes later has to wait for new memory.
+ */
+async function settled(): Promise<void> {
+  await sleep(SETTLED_AFTER_MS);
+  await promisify(execFile)('sync');
+}
+
 /** Copies a directory into a mount and freezes it there, once the mount has found the hashes. */
 async function stagedFreeze(
   world: World,
@@ -108,7 +121,7 @@ async function stagedFreeze(
   try {
     const staged = join(mount.path, 'staging', 'staged');
     cpSync(folder, staged, { recursive: true });
-    await sleep(HASHED_AFTER_MS);
+    await settled();
     const before = await requestsOf(mount);
     const seconds = await world.cli(bucket, false, 'freeze', staged);
     return { seconds, requests: (await requestsOf(mount)) - before };
