@@ -11,7 +11,7 @@ export interface CompiledProgram {
   /** The file to start Node with. */
   readonly path: string;
   /** Removes what was compiled. */
-  remove(): Promise<void>;
+  readonly remove: () => Promise<void>;
 }
 
 /**
