@@ -264,9 +264,10 @@ function isAbandoned(path: string): Promise<boolean> {
 async function ask(path: string, question: ControlQuestion): Promise<unknown> {
   const { command, args, onProgress, silenceMaxMs = CONTROL_TIMEOUT_MS, signal } = question;
   signal?.throwIfAborted();
-  const pid = await processOf(path);
   const socket = connect(path);
-  socket.setTimeout(silenceMaxMs, () => socket.destroy(new SilentMountError(pid, silenceMaxMs)));
+  socket.setTimeout(silenceMaxMs, () => {
+    void processOf(path).then((pid) => socket.destroy(new SilentMountError(pid, silenceMaxMs)));
+  });
   const hangUp = (): void => {
     socket.destroy(signal?.reason instanceof Error ? signal.reason : new Error('hung up'));
   };

@@ -77,6 +77,20 @@ describe('a mount', () => {
     hung.emit('over');
   });
 
+  test('is hung up on at whatever moment somebody gives up', async () => {
+    const hung = new EventEmitter();
+    await serve('/mnt/a', { status: async () => once(hung, 'over') });
+    for (let turns = 0; turns < 20; turns += 1) {
+      const leaving = new AbortController();
+      const asking = askMount('/mnt/a', { command: 'status', silenceMaxMs: 500, signal: leaving.signal });
+      const left = expect(asking, `after ${turns} turns`).rejects.toThrow('left');
+      for (let turn = 0; turn < turns; turn += 1) await new Promise((next) => setImmediate(next));
+      leaving.abort(new Error('left'));
+      await left;
+    }
+    hung.emit('over');
+  });
+
   test('tells what went wrong, even where the answer is no JSON, and goes on', async () => {
     const cyclic: Record<string, unknown> = {};
     cyclic['self'] = cyclic;
