@@ -19,10 +19,9 @@ const THREADS = [
 export default defineConfig({
   input: ['src/cli.ts', ...THREADS],
   platform: 'node',
-  external: [
-    /^node:/,
-    ...Object.keys({ ...dependencies, ...optionalDependencies }).map((name) => new RegExp(`^${name}(/|$)`)),
-  ],
+  external: Object.keys({ ...dependencies, ...optionalDependencies }).map(
+    (name) => new RegExp(`^${name}(/|$)`),
+  ),
   transform: { target: 'node20.19' },
   plugins: [
     {

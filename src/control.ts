@@ -61,6 +61,13 @@ async function socketPath(mountpoint: string): Promise<string> {
   return join(await controlDirectory(), `${name}.sock`);
 }
 
+/** Of all mounts of this user, those of dead ones among them. */
+async function socketPaths(): Promise<readonly string[]> {
+  const directory = await controlDirectory();
+  const names = (await readdir(directory)).filter((name) => name.endsWith('.sock'));
+  return names.map((name) => join(directory, name));
+}
+
 const processFile = (socket: string): string => `${socket.slice(0, -'.sock'.length)}.pid`;
 
 /** The process that serves a mount of this user, or did before it was killed; undefined where none is known. */
@@ -222,19 +229,17 @@ export async function askMount(mountpoint: string, question: string | ControlQue
 /**
  * Asks every mount of this user, which removes the sockets of dead ones.
  *
- * @param onSilent hears of each that has said nothing within {@link MOUNT_ANSWER_WAIT_MS}
+ * @param onSilent hears of each that has said nothing within {@link MOUNT_ANSWER_WAIT_MS}; what it throws ends the asking
  * @returns the answers of the others; who can't answer is left out
  */
 export async function askAllMounts(
   command: string,
   onSilent: (silent: UserError) => void,
 ): Promise<readonly unknown[]> {
-  const directory = await controlDirectory();
-  const sockets = (await readdir(directory)).filter((name) => name.endsWith('.sock'));
   const question: ControlQuestion = { command, silenceMaxMs: MOUNT_ANSWER_WAIT_MS };
   const answers = await Promise.all(
-    sockets.map(async (name) =>
-      ask(join(directory, name), question).catch((error: unknown) => {
+    (await socketPaths()).map(async (path) =>
+      ask(path, question).catch((error: unknown) => {
         if (error instanceof SilentMountError) onSilent(error);
       }),
     ),
@@ -244,9 +249,7 @@ export async function askAllMounts(
 
 /** The sockets of mounts of this user that died: nobody listens. They are left where they are. */
 export async function deadSockets(): Promise<readonly string[]> {
-  const directory = await controlDirectory();
-  const names = (await readdir(directory)).filter((name) => name.endsWith('.sock'));
-  const paths = names.map((name) => join(directory, name));
+  const paths = await socketPaths();
   const dead = await Promise.all(paths.map(isAbandoned));
   return paths.filter((_, index) => dead[index]);
 }

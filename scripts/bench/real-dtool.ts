@@ -26,7 +26,7 @@ assert len(names) == int(sys.argv[2]), names
 `;
 
 /** It takes minutes, and by how many times is what the targets are about. */
-const LONGEST_SECONDS = 900;
+const PATIENCE = { longestSeconds: 900 };
 
 /** The real dtool, as whole processes. */
 class RealDtool {
@@ -39,8 +39,7 @@ class RealDtool {
   /** Lists a bucket of so many datasets. @returns the seconds that it took */
   async list(world: World, bucket: BenchBucket, isSlow: boolean, count: number): Promise<Figure> {
     const args = [`ecs://${bucket.name}/`, String(count)];
-    const run = { isSlow, longestSeconds: LONGEST_SECONDS };
-    return world.command(bucket, run, this.#python, '-c', LIST, ...args);
+    return world.command(bucket, { isSlow, ...PATIENCE }, this.#python, '-c', LIST, ...args);
   }
 
   /** Copies a dataset into a bucket that has the files of a directory. @returns the seconds that it took */
@@ -52,8 +51,7 @@ class RealDtool {
       return join(base, 'frozen');
     });
     const dtool = join(dirname(this.#python), 'dtool');
-    const run = { isSlow, longestSeconds: LONGEST_SECONDS };
-    return world.command(bucket, run, dtool, 'cp', dataset, `ecs://${bucket.name}`);
+    return world.command(bucket, { isSlow, ...PATIENCE }, dtool, 'cp', dataset, `ecs://${bucket.name}`);
   }
 }
 

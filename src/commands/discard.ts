@@ -118,10 +118,10 @@ function journalOf(entry: JournalEntry): FreezeJournal {
 }
 
 async function refuseStaged(uuid: DatasetUuid): Promise<void> {
-  const silent: UserError[] = [];
-  const mounts = await runningMounts((error) => silent.push(error));
-  // It may be the one that freezes it.
-  for (const error of silent) throw error;
+  const mounts = await runningMounts((silent) => {
+    // It may be the one that freezes it.
+    throw silent;
+  });
   for (const { mountpoint, bucketDirectories, staging } of mounts) {
     const staged = staging.find((one) => 'uuid' in one && one.uuid === uuid && one.state !== 'frozen');
     if (!staged) continue;

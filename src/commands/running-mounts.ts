@@ -6,7 +6,7 @@ import type { MountStatus } from '../mount.ts';
 /**
  * What the running mounts of this user tell of themselves.
  *
- * @param onSilent hears of each that does not answer
+ * @param onSilent hears of each that does not answer; what it throws ends the asking
  */
 export async function runningMounts(onSilent: (silent: UserError) => void): Promise<readonly MountStatus[]> {
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- a mount of ours answers with nothing else
@@ -31,14 +31,14 @@ export interface MountedPlace {
 export async function findPlace(path: string): Promise<MountedPlace | undefined> {
   for (let mountpoint = path; ; mountpoint = dirname(mountpoint)) {
     const answer = await askMount(mountpoint, 'status');
-    if (answer === undefined) {
-      if (mountpoint === dirname(mountpoint)) return undefined;
-      continue;
-    }
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- a mount of ours answers with nothing else
-    const mount = answer as MountStatus;
-    const names = path.slice(mountpoint.length).split('/').filter(Boolean);
-    const bucket = mount.bucketDirectories ? names.shift() : mount.buckets[0]?.bucket;
-    return { mount, bucket, names };
+    if (answer !== undefined) return placeIn(answer as MountStatus, path);
+    if (mountpoint === dirname(mountpoint)) return undefined;
   }
+}
+
+function placeIn(mount: MountStatus, path: string): MountedPlace {
+  const names = path.slice(mount.mountpoint.length).split('/').filter(Boolean);
+  const bucket = mount.bucketDirectories ? names.shift() : mount.buckets[0]?.bucket;
+  return { mount, bucket, names };
 }

@@ -83,6 +83,7 @@ async function flawOf(
   onBytes: (length: number) => void,
 ): Promise<string | undefined> {
   const hash = createHash('md5');
+  const memory = new BlockMemory();
   const runs = runsOf(content);
   const loading: Promise<readonly Uint8Array[]>[] = [];
   const loadRun = async (run: readonly number[]): Promise<readonly Uint8Array[]> => {
@@ -91,7 +92,7 @@ async function flawOf(
     await source.load(store, content, run, {
       signal,
       priority: 'background',
-      memory: new BlockMemory(),
+      memory,
       onBlock: (number, block) => {
         blocks[number - first] = block;
       },
