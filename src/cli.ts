@@ -152,7 +152,8 @@ cacheOptions(program.command('warm'))
   .action(lazily(async () => (await import('./commands/warm.ts')).warmCommand));
 
 cacheOptions(program.command('verify'))
-  .description('read every item and hold it against the manifest; needs no mount')
+  .description('read every item from the bucket and verify it against the manifest; needs no mount')
+  .option('--cached', 'read the disk cache instead of the bucket', false)
   .action(lazily(async () => (await import('./commands/verify.ts')).verifyCommand));
 
 program

@@ -166,13 +166,13 @@ export class BlockCache {
   }
 
   /**
-   * Keeps a block that is known to be this content's, as if it had been fetched.
+   * Keeps a block of a local file that is known to be this content's. On disk it is marked as not seen in the store.
    *
    * @param block as long as the block is; must not be written to any more
    */
-  insert(store: { readonly bucket: string }, content: Content, number: number, block: Uint8Array): void {
+  insertLocal(store: { readonly bucket: string }, content: Content, number: number, block: Uint8Array): void {
     this.#put(blockKey(content, number), block);
-    this.#source.keep(store, content, new Map([[number, block]]));
+    this.#source.keepLocal(store, content, new Map([[number, block]]));
   }
 
   /**

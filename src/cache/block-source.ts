@@ -109,15 +109,20 @@ export class BlockSource {
     );
   }
 
-  /** Keeps blocks on disk, if it can; nobody waits for that. */
-  keep(store: Bucket, content: Content, blocks: ReadonlyMap<number, Uint8Array>): void {
-    void this.#write(store, content, blocks);
+  /** Keeps blocks of a local file on disk, if it can, marked as not seen in the store; nobody waits for that. */
+  keepLocal(store: Bucket, content: Content, blocks: ReadonlyMap<number, Uint8Array>): void {
+    void this.#write(store, content, blocks, true);
   }
 
-  async #write(store: Bucket, content: Content, blocks: ReadonlyMap<number, Uint8Array>): Promise<void> {
-    const { disk, isEager } = this.#options;
+  async #write(
+    store: Bucket,
+    content: Content,
+    blocks: ReadonlyMap<number, Uint8Array>,
+    isLocal: boolean,
+  ): Promise<void> {
+    const { disk, isEager = false } = this.#options;
     if (!disk || !isLasting(content)) return;
-    const isWritten = await disk.write(this.nameOf(store, content), blocks, isEager);
+    const isWritten = await disk.write(this.nameOf(store, content), blocks, { isEager, isLocal });
     if (isWritten) this.#saw(store, content, [...blocks.keys()], false);
   }
 
@@ -157,7 +162,7 @@ export class BlockSource {
         },
       });
     } finally {
-      keeping = this.#write(store, content, arrived).finally(() => held[Symbol.dispose]());
+      keeping = this.#write(store, content, arrived, false).finally(() => held[Symbol.dispose]());
     }
     if (this.#options.isEager === true) await keeping;
   }

@@ -9,7 +9,7 @@ import type { Content } from './block-key.ts';
  * of its own, sparse where a block is missing. Behind the bytes of a block stands a header of 64 bytes, little endian:
  *
  * ```
- *  0  magic, 8 bytes       8  version, u32       12  flags, u32: 1 = the whole content has its MD5
+ *  0  magic, 8 bytes       8  version, u32       12  flags, u32: see {@link SlotMarks}
  * 16  digest of the content's key, 32 bytes      48  block number, u32
  * 52  length of the block, u32                   56  CRC-32 of the block
  * 60  CRC-32 of the 60 bytes before
@@ -21,11 +21,21 @@ import type { Content } from './block-key.ts';
 
 const MAGIC = Buffer.from('dtoolblk');
 const VERSION = 1;
+/** Bits of the flags. Versions that don't know one ignore it. */
 const VERIFIED = 1;
+const LOCAL = 2;
 export const SLOT_HEADER_BYTES = 64;
 
 /** Bytes from one slot to the next. */
 export const SLOT_BYTES = BLOCK_BYTES + DISK_PAGE_BYTES;
+
+/** What a slot says of its block besides which one it is. */
+export interface SlotMarks {
+  /** The whole content was read back from this cache and has its MD5. Says nothing about the bucket. */
+  readonly isVerified: boolean;
+  /** A freeze has put the block here from a local file: nobody has seen it in the store. */
+  readonly isLocal: boolean;
+}
 
 /** What names a content on disk; plain data that can be sent to a thread. */
 export interface DiskContent {
@@ -85,12 +95,12 @@ export function slotHeader(
   content: DiskContent,
   block: number,
   bytes: Uint8Array,
-  isVerified = false,
+  { isVerified, isLocal }: SlotMarks,
 ): Buffer {
   const header = Buffer.alloc(SLOT_HEADER_BYTES);
   MAGIC.copy(header);
   header.writeUInt32LE(VERSION, 8);
-  header.writeUInt32LE(isVerified ? VERIFIED : 0, 12);
+  header.writeUInt32LE((isVerified ? VERIFIED : 0) | (isLocal ? LOCAL : 0), 12);
   header.write(content.key, 16, 'hex');
   header.writeUInt32LE(block, 48);
   header.writeUInt32LE(bytes.length, 52);
@@ -104,7 +114,7 @@ export function readSlotHeader(
   content: DiskContent,
   block: number,
   header: Buffer,
-): { readonly crc: number; readonly isVerified: boolean } | 'empty' | 'corrupt' {
+): (SlotMarks & { readonly crc: number }) | 'empty' | 'corrupt' {
   if (header.length === SLOT_HEADER_BYTES && header.every((byte) => byte === 0)) return 'empty';
   const isGood =
     header.length === SLOT_HEADER_BYTES &&
@@ -115,7 +125,12 @@ export function readSlotHeader(
     header.readUInt32LE(48) === block &&
     header.readUInt32LE(52) === blockLength(content, block);
   if (!isGood) return 'corrupt';
-  return { crc: header.readUInt32LE(56), isVerified: (header.readUInt32LE(12) & VERIFIED) !== 0 };
+  const flags = header.readUInt32LE(12);
+  return {
+    crc: header.readUInt32LE(56),
+    isVerified: (flags & VERIFIED) !== 0,
+    isLocal: (flags & LOCAL) !== 0,
+  };
 }
 
 /** Whether the bytes are those that the header of their slot was written for. */

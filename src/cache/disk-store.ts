@@ -28,7 +28,7 @@ import {
   slotHeader,
   slotOffset,
 } from './disk-slot.ts';
-import type { DiskTasks, DiskUsage, Verdict } from './disk-tasks.ts';
+import type { DiskTasks, DiskUsage, Presence, Verdict } from './disk-tasks.ts';
 
 /** What a disk cache did since it was opened, and what it holds, of all processes that share it. */
 export interface DiskStoreStatistics {
@@ -62,6 +62,13 @@ export interface DiskStoreOptions {
   readonly tasks: DiskTasks;
   readonly clock: Clock;
   readonly log: Logger;
+}
+
+export interface WriteOptions {
+  /** Waits for its turn however much is to be written; else blocks are dropped when too much is. Default: false. */
+  readonly isEager?: boolean;
+  /** The blocks come from a local file and not from the store. Default: false. */
+  readonly isLocal?: boolean;
 }
 
 /** A block from disk. */
@@ -167,13 +174,12 @@ export class DiskStore {
   /**
    * Keeps blocks that are known to be this content's. They must not be written to any more.
    *
-   * @param isEager waits for its turn however much is to be written; else blocks are dropped when too much is
    * @returns whether they are on disk now
    */
   async write(
     content: DiskContent,
     blocks: ReadonlyMap<number, Uint8Array>,
-    isEager = false,
+    { isEager = false, isLocal = false }: WriteOptions = {},
   ): Promise<boolean> {
     const bytes = [...blocks.values()].reduce((sum, block) => sum + block.length, 0);
     if (this.#isPaused || (!isEager && this.#queuedBytes + bytes > this.#options.queueMaxBytes)) {
@@ -182,7 +188,7 @@ export class DiskStore {
     }
     this.#queuedBytes += bytes;
     try {
-      return await this.#writes.add(async () => this.#writeAll(content, blocks));
+      return await this.#writes.add(async () => this.#writeAll(content, blocks, isLocal));
     } finally {
       this.#queuedBytes -= bytes;
     }
@@ -199,7 +205,7 @@ export class DiskStore {
   }
 
   /** See {@link DiskTasks.present}. */
-  async present(contents: readonly DiskContent[]): Promise<readonly number[]> {
+  async present(contents: readonly DiskContent[]): Promise<readonly Presence[]> {
     return this.#options.tasks.present(this.#directory, contents);
   }
 
@@ -268,12 +274,16 @@ export class DiskStore {
     utimes(path, time, time).catch(() => this.#touched.delete(path));
   }
 
-  async #writeAll(content: DiskContent, blocks: ReadonlyMap<number, Uint8Array>): Promise<boolean> {
+  async #writeAll(
+    content: DiskContent,
+    blocks: ReadonlyMap<number, Uint8Array>,
+    isLocal: boolean,
+  ): Promise<boolean> {
     try {
       for (const run of runsOf([...blocks.keys()].toSorted((a, b) => a - b))) {
         for (let rest = run; rest.length > 0; ) {
           const granted = await this.#granted(content, rest);
-          await this.#writeRun(content, rest.slice(0, granted), blocks);
+          await this.#writeRun(content, rest.slice(0, granted), blocks, isLocal);
           this.#writtenBlocks += granted;
           rest = rest.slice(granted);
         }
@@ -307,13 +317,14 @@ export class DiskStore {
     content: DiskContent,
     run: readonly number[],
     blocks: ReadonlyMap<number, Uint8Array>,
+    isLocal: boolean,
   ): Promise<void> {
     const [first = 0] = run;
     const path = extentPath(this.#directory, content.key, extentOf(first));
     const buffers = run.flatMap((block, index) => {
       const bytes = blocks.get(block);
       if (bytes?.length !== blockLength(content, block)) throw new Error(`block ${block} has another length`);
-      const header = slotHeader(content, block, bytes);
+      const header = slotHeader(content, block, bytes, { isVerified: false, isLocal });
       if (index === run.length - 1) return [bytes, header];
       return [bytes, header, PADDING];
     });

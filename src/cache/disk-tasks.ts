@@ -50,8 +50,8 @@ export interface DiskTasks {
    * @param again also when it was found to be good before
    */
   verify(directory: string, content: DiskContent, again?: boolean): Promise<Verdict>;
-  /** How much of each content is on disk, in bytes, by what the headers of its blocks say. */
-  present(directory: string, contents: readonly DiskContent[]): Promise<readonly number[]>;
+  /** How much of each content is on disk, by what the headers of its blocks say. */
+  present(directory: string, contents: readonly DiskContent[]): Promise<readonly Presence[]>;
   /** Removes contents. */
   evict(directory: string, contents: readonly DiskContent[]): Promise<void>;
   close(): Promise<void>;
@@ -63,6 +63,13 @@ export interface DiskUsage {
   readonly files: number;
   /** Bytes that can be added before the file system is too full; less than 0 where it is already. */
   readonly spareBytes: number;
+}
+
+/** How much of a content is on disk. */
+export interface Presence {
+  readonly bytes: number;
+  /** Bytes of these that a freeze has put there from local files, see `SlotMarks`. */
+  readonly localBytes: number;
 }
 
 /** `incomplete` when a block is missing or damaged on disk; else the MD5 that the content has is given. */
@@ -120,7 +127,8 @@ export function verify(directory: string, content: DiskContent, again = false): 
     const header = readSlotHeader(content, block, slot.subarray(length));
     if (typeof header === 'string' || !isSlotData(header, bytes)) return false;
     hash.update(bytes);
-    if (!header.isVerified) unmarked.push({ block, header: slotHeader(content, block, bytes, true) });
+    const marks = { isVerified: true, isLocal: header.isLocal };
+    if (!header.isVerified) unmarked.push({ block, header: slotHeader(content, block, bytes, marks) });
     return true;
   });
   if (!isWhole) return { verdict: 'incomplete' };
@@ -142,16 +150,20 @@ export function verify(directory: string, content: DiskContent, again = false): 
 }
 
 /** See {@link DiskTasks.present}. */
-export function present(directory: string, contents: readonly DiskContent[]): readonly number[] {
+export function present(directory: string, contents: readonly DiskContent[]): readonly Presence[] {
   return contents.map((content) => {
     let bytes = 0;
+    let localBytes = 0;
     for (let extent = 0; extent < extentCount(content); extent += 1) {
       withExtent(directory, content, extent, constants.O_RDONLY, (file, block) => {
-        if (typeof headerAt(file, content, block) !== 'string') bytes += blockLength(content, block);
+        const header = headerAt(file, content, block);
+        if (typeof header === 'string') return true;
+        bytes += blockLength(content, block);
+        if (header.isLocal) localBytes += blockLength(content, block);
         return true;
       });
     }
-    return bytes;
+    return { bytes, localBytes };
   });
 }
 

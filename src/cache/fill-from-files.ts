@@ -22,7 +22,7 @@ export async function fillFromFiles(
     if (content.size === 0 || content.size > bytesLeft || content.md5 === undefined) continue;
     const { blocks, md5 } = await readBlocks(path, content.size);
     if (md5 !== content.md5) continue;
-    blocks.forEach((block, number) => cache.insert(store, content, number, block));
+    blocks.forEach((block, number) => cache.insertLocal(store, content, number, block));
     bytesLeft -= content.size;
   }
 }

@@ -1,6 +1,6 @@
 import { Worker } from 'node:worker_threads';
 import type { DiskContent } from './disk-slot.ts';
-import type { DiskTasks, DiskUsage, Verdict } from './disk-tasks.ts';
+import type { DiskTasks, DiskUsage, Presence, Verdict } from './disk-tasks.ts';
 
 /** What the thread is asked. */
 export type DiskRequest = { readonly directory: string } & (
@@ -39,7 +39,7 @@ export class ThreadedDiskTasks implements DiskTasks {
     return this.#ask('hash', { task: 'verify', directory, content, again });
   }
 
-  async present(directory: string, contents: readonly DiskContent[]): Promise<readonly number[]> {
+  async present(directory: string, contents: readonly DiskContent[]): Promise<readonly Presence[]> {
     return this.#ask('files', { task: 'present', directory, contents });
   }
 

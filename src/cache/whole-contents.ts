@@ -14,7 +14,8 @@ interface Known {
 
 /**
  * Knows when all of a content has come onto the disk, and then has it held against its MD5, once: what was found is
- * remembered there. Contents of one block are left out: they were held against it when they were fetched.
+ * remembered there, for all processes. It is a verdict on the bytes in this cache, wherever they come from, and none on
+ * the bucket. Contents of one block are left out: they were held against it when they were fetched.
  */
 export class WholeContents {
   readonly #disk: DiskStore;

@@ -27,8 +27,11 @@ export interface CacheOptions {
 
 /** Frozen datasets, and the cache on disk as a mount with the same options has it. */
 export interface CachedDatasets {
+  /** Reads from the disk cache and fills it. */
   readonly source: BlockSource;
-  /** Undefined with `--cache-size none`. */
+  /** Reads from the bucket, and never from a cache. */
+  readonly storeSource: BlockSource;
+  /** Undefined with `--cache-size none`, and where it can't be used and need not be. */
   readonly disk: DiskStore | undefined;
   /** Bytes; 0 without a disk cache. */
   readonly maxBytes: number;
@@ -58,11 +61,12 @@ export interface CachedItem {
  *
  * @param texts see {@link parseTarget}; a path in a mount may be that of a directory or file below `data`, and a bucket
  *   stands for all its frozen datasets
+ * @param options `cacheIsRequired`: whether a cache directory that can't be used is an error. Default: true
  * @throws UserError for what is not there or not frozen
  */
 export async function withCachedDatasets<T>(
   texts: readonly string[],
-  options: CacheOptions,
+  options: CacheOptions & { readonly cacheIsRequired?: boolean },
   act: (cached: CachedDatasets) => Promise<T>,
 ): Promise<T> {
   const config = new Config();
@@ -70,7 +74,7 @@ export async function withCachedDatasets<T>(
   const disk =
     choice &&
     (await openDiskStore({
-      choice: { ...choice, isRequired: true },
+      choice: { ...choice, isRequired: options.cacheIsRequired ?? true },
       memoryBytes: CACHE_COMMAND_MEMORY_BYTES,
       clock: systemClock,
       log: silentLogger,
@@ -97,7 +101,8 @@ export async function withCachedDatasets<T>(
       isEager: true,
       originOf: (bucket) => bucketOf(bucket).config.endpoint,
     });
-    return await act({ source, disk, maxBytes: choice?.maxBytes ?? 0, datasets });
+    const storeSource = new BlockSource();
+    return await act({ source, storeSource, disk, maxBytes: choice?.maxBytes ?? 0, datasets });
   } finally {
     for (const bucket of buckets.values()) bucket.close();
     await disk?.close();

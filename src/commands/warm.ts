@@ -1,6 +1,7 @@
 import { BlockMemory } from '../cache/block-memory.ts';
 import type { DiskContent } from '../cache/disk-slot.ts';
 import { blockCount } from '../cache/disk-slot.ts';
+import type { Presence } from '../cache/disk-tasks.ts';
 import { systemClock } from '../clock.ts';
 import { UserError } from '../errors.ts';
 import { forEachBounded } from '../for-each-bounded.ts';
@@ -25,6 +26,8 @@ interface WarmReport {
   readonly bytes: number;
   /** Of these on disk now. */
   readonly cachedBytes: number;
+  /** Of these put there by a freeze, from local files: nobody has read them from the bucket. */
+  readonly localBytes: number;
   /** Items whose content has not the MD5 of the manifest. */
   readonly damaged: readonly string[];
 }
@@ -53,9 +56,10 @@ export async function warmCommand(
     const reports: WarmReport[] = [];
     for (const dataset of cached.datasets) {
       const { bucket, name, uuid, items, bytes } = dataset;
-      const cachedBytes = await presentBytes(dataset, cached);
+      const { bytes: cachedBytes, localBytes } = await presenceOf(dataset, cached);
       const wrong = damaged.get(uuid) ?? [];
-      reports.push({ bucket: bucket.store.bucket, name, uuid, items, bytes, cachedBytes, damaged: wrong });
+      const place = { bucket: bucket.store.bucket, name, uuid };
+      reports.push({ ...place, items, bytes, cachedBytes, localBytes, damaged: wrong });
     }
     if (options.json) printJson(reports);
     else for (const report of reports) print(describe(report));
@@ -96,7 +100,7 @@ async function fill(cached: CachedDatasets): Promise<ReadonlyMap<string, readonl
       for (const batch of batchesOf(dataset, cached)) {
         const there = (await disk?.present(batch.map(({ name }) => name))) ?? [];
         for (const [index, { item }] of batch.entries()) {
-          if (there[index] !== item.content.size) yield { dataset, item };
+          if (there[index]?.bytes !== item.content.size) yield { dataset, item };
           else {
             items += 1;
             bytes += item.content.size;
@@ -147,13 +151,16 @@ async function fill(cached: CachedDatasets): Promise<ReadonlyMap<string, readonl
   }
 }
 
-async function presentBytes(dataset: CachedDataset, cached: CachedDatasets): Promise<number> {
+async function presenceOf(dataset: CachedDataset, cached: CachedDatasets): Promise<Presence> {
   let bytes = 0;
+  let localBytes = 0;
   for (const batch of batchesOf(dataset, cached)) {
-    const there = (await cached.disk?.present(batch.map(({ name }) => name))) ?? [];
-    bytes += there.reduce((sum, present) => sum + present, 0);
+    for (const present of (await cached.disk?.present(batch.map(({ name }) => name))) ?? []) {
+      bytes += present.bytes;
+      localBytes += present.localBytes;
+    }
   }
-  return bytes;
+  return { bytes, localBytes };
 }
 
 interface NamedItem {
@@ -179,7 +186,9 @@ function* batchesOf(
   if (batch.length > 0) yield batch;
 }
 
-function describe({ bucket, name, items, bytes, cachedBytes }: WarmReport): string {
+function describe({ bucket, name, items, bytes, cachedBytes, localBytes }: WarmReport): string {
   const percent = bytes === 0 ? 100 : Math.floor((100 * cachedBytes) / bytes);
-  return `${bucket}/${name}: ${formatBytes(cachedBytes)} of ${formatBytes(bytes)} on disk (${percent} %), ${items.toLocaleString('en')} items`;
+  const local =
+    localBytes === 0 ? '' : `; a freeze put ${formatBytes(localBytes)} there, not read from the bucket since`;
+  return `${bucket}/${name}: ${formatBytes(cachedBytes)} of ${formatBytes(bytes)} on disk (${percent} %), ${items.toLocaleString('en')} items${local}`;
 }

@@ -252,7 +252,7 @@ describe('the bound', () => {
     const writes = Array.from({ length: 5 }, (_, index) =>
       store.write(contentOf(`${index}`, SIZE), blocksOf(body)),
     );
-    const eager = store.write(contentOf('eager', SIZE), blocksOf(body), true);
+    const eager = store.write(contentOf('eager', SIZE), blocksOf(body), { isEager: true });
     expect(await Promise.all(writes)).toEqual([true, true, false, false, false]);
     expect(await eager).toBe(true);
     expect(store.statistics).toMatchObject({ droppedBlocks: 36, writtenBlocks: 36, queuedBytes: 0 });

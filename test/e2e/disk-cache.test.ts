@@ -216,4 +216,43 @@ describe('warm and verify', () => {
     expect(mismatches.map(({ relpath }) => relpath).toSorted()).toEqual(['large/5', 'small/7', 'small/9']);
     expect(await run('warm', dataset)).toMatchObject({ exitCode: 1 });
   });
+
+  test('verify reads the bucket, whatever is cached; --cached reads the cache alone', async () => {
+    const dataset = `${bucket.bucket}/cached`;
+    expect(await run('verify', '--cached', '--json', dataset)).toMatchObject({
+      exitCode: 0,
+      stdout: expect.stringMatching(/"notCached": 64,/),
+    });
+    expect(await run('warm', dataset)).toMatchObject({ exitCode: 0 });
+    const keyOf = (relpath: string): string => `${uuidOf('cached')}/data/${identifierOf(relpath)}`;
+    await bucket.put(keyOf('large/5'), Buffer.alloc(ITEMS['large/5']?.length ?? 0));
+    await bucket.put(keyOf('small/7'), Buffer.alloc(ITEMS['small/7']?.length ?? 0));
+    await bucket.delete(keyOf('small/9'));
+    const found = await run('verify', '--json', dataset);
+    expect(found.exitCode).toBe(1);
+    const { mismatches } = JSON.parse(found.stdout) as { mismatches: { relpath: string }[] };
+    expect(mismatches.toSorted((a, b) => (a.relpath < b.relpath ? -1 : 1))).toMatchObject([
+      { relpath: 'large/5', reason: expect.stringContaining('and should have'), cacheHasIt: true },
+      { relpath: 'small/7', reason: expect.stringContaining('and should have'), cacheHasIt: true },
+      { relpath: 'small/9', reason: expect.stringContaining('is missing'), cacheHasIt: true },
+    ]);
+    const requests = bucket.server?.requestCounts().GetObject ?? 0;
+    const cached = await run('verify', '--cached', dataset);
+    expect(cached).toMatchObject({
+      exitCode: 0,
+      stdout: '64 of 64 items are in the cache, all as the manifest says; the bucket was not read.\n',
+    });
+    // The list and the manifest come from the bucket, the items do not.
+    expect((bucket.server?.requestCounts().GetObject ?? 0) - requests).toBeLessThan(5);
+    expect(await run('verify', '--cached', dataset, '--cache-size', 'none')).toMatchObject({ exitCode: 1 });
+  });
+
+  test('verify needs no cache that works', async () => {
+    const options = ['--cache-dir', '/dev/null/cache'];
+    expect(await user.run('verify', `${bucket.bucket}/cached`, ...options)).toMatchObject({ exitCode: 0 });
+    expect(await user.run('verify', '--cached', `${bucket.bucket}/cached`, ...options)).toMatchObject({
+      exitCode: 1,
+      stderr: expect.stringContaining("can't be used"),
+    });
+  });
 });

@@ -384,6 +384,37 @@ describe.skipIf(mountObstacle !== undefined)('freeze in a mount', () => {
     expect(await user.run('freeze', join(staged('results'), 'b'))).toMatchObject({ exitCode: 1 });
   });
 
+  test('what a freeze put into the cache says nothing about the bucket', async () => {
+    const { made, user, mount, sh, path } = await mounting();
+    await mount();
+    const files = { 'small.txt': 'small', 'large.bin': randomBytesOf(1, 700_000) };
+    await sh(`cp -r '${await folderOf(files)}' staging/ && mv staging/results .`);
+    const dataset = `${BUCKET}/results`;
+    const presence = async () =>
+      JSON.parse((await user.run('warm', '--check', '--json', dataset)).stdout) as unknown;
+    await expect.poll(presence).toMatchObject([{ cachedBytes: 700_005, localBytes: 700_005 }]);
+    expect(await user.run('verify', '--cached', dataset)).toMatchObject({
+      exitCode: 0,
+      stdout: expect.stringContaining('2 of 2 items are in the cache'),
+    });
+    expect((await user.run('warm', '--check', dataset)).stdout).toContain('not read from the bucket since');
+    const { objects } = await made.store.listPage({ prefix: '' });
+    for (const { key, size } of objects.filter(({ key: name }) => name.includes('/data/'))) {
+      if (size > 100) await made.store.put(key, Buffer.alloc(size));
+      else await made.store.delete(key);
+    }
+    for (const target of [dataset, join(path, 'results')])
+      expect(await user.run('verify', target)).toMatchObject({
+        exitCode: 1,
+        stdout: expect.stringMatching(
+          /large\.bin: the content has MD5 .*the disk cache has the right content/,
+        ),
+        stderr: expect.stringContaining('2 of 2 items are not what the manifest says'),
+      });
+    await user.run('warm', '--evict', dataset);
+    expect(await user.run('warm', dataset)).toMatchObject({ exitCode: 1 });
+  });
+
   test('killed with SIGKILL at any request, and mounted again: a rerun ends in the same, one, whole dataset', async () => {
     let kills = 0;
     let cleaned = 0;
