@@ -10,6 +10,7 @@ import {
   parseTries,
   parseUmask,
 } from './commands/options.ts';
+import { standardError, standardOutput } from './commands/output.ts';
 import { printError } from './commands/terminal.ts';
 import { RECEIVE_MODES } from './fuse/transport/kernel/receive/receiver.ts';
 import { TRANSPORT_NAMES } from './fuse/transport/transport.ts';
@@ -18,6 +19,7 @@ import { LOG_LEVELS } from './log-level.ts';
 import { VERSION } from './version.ts';
 
 /** Exit codes: 0 done, 1 failed, 2 wrong usage. */
+const DONE = 0;
 const FAILED = 1;
 const WRONG_USAGE = 2;
 
@@ -29,6 +31,10 @@ function lazily<A extends unknown[]>(
 }
 
 const program = new Command('dtool-ecs-mount')
+  .configureOutput({
+    writeOut: (text) => standardOutput.write(text),
+    writeErr: (text) => standardError.write(text),
+  })
   .description('Mounts the dtool datasets of an S3-compatible bucket as plain directories.')
   .version(VERSION)
   .showHelpAfterError('(--help shows what there is)')
@@ -191,12 +197,30 @@ program
   .option('--data <directory>', 'keep the objects there and not in memory')
   .action(lazily(async () => (await import('./commands/demo.ts')).demoCommand));
 
-try {
-  await program.parseAsync();
-  // fuse-native keeps handles of its own open, which would hold the process for ever.
-  process.exit(0);
-} catch (error) {
-  if (error instanceof CommanderError) process.exit(error.exitCode === 0 ? 0 : WRONG_USAGE);
-  printError(error);
-  process.exit(FAILED);
+async function run(): Promise<number> {
+  try {
+    await program.parseAsync();
+    return DONE;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? DONE : WRONG_USAGE;
+    printError(error);
+    return FAILED;
+  }
 }
+
+/** Waits until everything that was printed has arrived; a signal ends that. */
+async function settle(exitCode: number): Promise<number> {
+  for (const signal of ['SIGINT', 'SIGTERM']) process.removeAllListeners(signal);
+  let isAllWritten = true;
+  for (const output of [standardOutput, standardError]) {
+    await output.settled().catch((error: unknown) => {
+      isAllWritten = false;
+      printError(error);
+    });
+  }
+  await standardError.settled().catch(() => {});
+  return isAllWritten || exitCode !== DONE ? exitCode : FAILED;
+}
+
+// fuse-native keeps handles of its own open, which would hold the process for ever.
+process.exit(await settle(await run()));

@@ -1,6 +1,7 @@
 import { Presets, SingleBar } from 'cli-progress';
 import type { Clock } from '../clock.ts';
 import type { FreezeProgress } from '../freeze/progress.ts';
+import { standardError } from './output.ts';
 import { formatBytes } from './terminal.ts';
 
 /** How far something is that goes through items and their bytes. */
@@ -30,6 +31,8 @@ const VERBS: Readonly<Record<Progress['phase'], string>> = {
 
 /** The rate is the mean since the phase is watched. */
 function progressBar(clock: Clock): ProgressDisplay {
+  // A terminal that has gone is no reason to end.
+  process.stderr.on('error', () => {});
   let bar: SingleBar | undefined;
   let phase: Progress['phase'] | undefined;
   let startedAt = 0;
@@ -81,7 +84,7 @@ function progressLines(): ProgressDisplay {
     if (tenth === 0 || key === told) return;
     told = key;
     const { bytes, totalBytes, items, totalItems } = progress;
-    process.stderr.write(
+    standardError.tell(
       `${VERBS[phase]}: ${tenth * 10}%, ${formatBytes(bytes)} of ${formatBytes(totalBytes)}, ` +
         `${items} of ${totalItems} items\n`,
     );

@@ -1,6 +1,7 @@
 import type { FreezeProblem } from '../freeze/problems.ts';
 import type { StagedResult } from '../freeze/staged-result.ts';
 import { UserError } from '../errors.ts';
+import { standardError } from './output.ts';
 import { formatBytes, print, printable, printJson } from './terminal.ts';
 
 /** Problems that are printed one by one; `--json` has more. */
@@ -50,6 +51,6 @@ export function reportFreeze(result: StagedResult, bucket: string, json: boolean
 
 function tellProblems(problems: readonly FreezeProblem[], count: number): void {
   const shown = problems.slice(0, PROBLEMS_PRINTED);
-  for (const { path, reason } of shown) process.stderr.write(`${printable(path)} ${printable(reason)}\n`);
-  if (count > shown.length) process.stderr.write(`… and ${count - shown.length} more\n`);
+  for (const { path, reason } of shown) standardError.write(`${printable(path)} ${printable(reason)}\n`);
+  if (count > shown.length) standardError.write(`… and ${count - shown.length} more\n`);
 }

@@ -1,11 +1,12 @@
 import { type Clock, systemClock } from '../clock.ts';
 import { askMount } from '../control.ts';
-import { UserError, hasErrorCode } from '../errors.ts';
+import { UserError } from '../errors.ts';
 import { canonicalMountpoint } from '../fuse/mountpoint.ts';
 import type { MountStatus } from '../mount.ts';
 import { type Look, type MountRates, isSameMount, ratesBetween } from './stats/rates.ts';
 import { describeRates, summarizeRates } from './stats/view.ts';
-import { print, printError, printable } from './terminal.ts';
+import { standardError, standardOutput } from './output.ts';
+import { print, printable } from './terminal.ts';
 
 export interface StatsOptions {
   /** Seconds that each look covers. */
@@ -26,10 +27,7 @@ export async function statsCommand(mountpoint: string, options: StatsOptions): P
   const end = (): void => ending.abort();
   process.on('SIGINT', end);
   process.on('SIGTERM', end);
-  process.stdout.on('error', (error) => {
-    if (!hasErrorCode(error, 'EPIPE')) printError(error);
-    end();
-  });
+  standardOutput.failed.addEventListener('abort', end);
   const show = displayOf(options.json);
   try {
     await watch(path, options, systemClock, ending.signal, show);
@@ -51,13 +49,15 @@ async function watch(
   }
   for (;;) {
     await clock.sleep(interval * 1000, signal);
+    // A reader that is slow gets fewer looks, which cover more time.
+    if (standardOutput.isBehind) continue;
     const look = await lookAgain(path, clock, signal);
-    if (!look) return void process.stderr.write(`The mount at ${printable(path)} has ended.\n`);
+    if (!look) return standardError.write(`The mount at ${printable(path)} has ended.\n`);
     if (isSameMount(last, look)) {
       show(ratesBetween(last, look));
       if (once) return;
     } else {
-      process.stderr.write(`${printable(path)} was mounted anew by process ${look.status.pid}.\n`);
+      standardError.write(`${printable(path)} was mounted anew by process ${look.status.pid}.\n`);
     }
     last = look;
   }
@@ -92,7 +92,7 @@ function displayOf(json: boolean): (rates: MountRates) => void {
   return (rates) => {
     // What has scrolled out of the terminal could not be drawn over.
     const lines = describeRates(rates).slice(0, Math.max(1, stdout.rows - 1));
-    stdout.write(`${UP(drawn)}${CLEAR_BELOW}${NO_WRAP}${lines.join('\n')}\n${WRAP}`);
+    standardOutput.write(`${UP(drawn)}${CLEAR_BELOW}${NO_WRAP}${lines.join('\n')}\n${WRAP}`);
     drawn = lines.length;
   };
 }

@@ -1,13 +1,14 @@
 import { styleText } from 'node:util';
 import type { Problem } from '../ecs/dtool/format-error.ts';
 import { UserError, messageOf } from '../errors.ts';
+import { standardError, standardOutput } from './output.ts';
 
 /** What commands print, and how: plain text, with colours on a terminal only. */
 
 type Style = Parameters<typeof styleText>[0];
 
 export function print(text: string): void {
-  process.stdout.write(`${text}\n`);
+  standardOutput.write(`${text}\n`);
 }
 
 export function printJson(value: unknown): void {
@@ -22,8 +23,8 @@ export function styled(style: Style, text: string): string {
 /** One line for the error and one for what to do about it, on standard error. */
 export function printError(error: unknown): void {
   const advice = error instanceof UserError ? error.advice : undefined;
-  process.stderr.write(`dtool-ecs-mount: ${printable(messageOf(error))}\n`);
-  if (advice !== undefined) process.stderr.write(`${printable(advice)}\n`);
+  standardError.write(`dtool-ecs-mount: ${printable(messageOf(error))}\n`);
+  if (advice !== undefined) standardError.write(`${printable(advice)}\n`);
 }
 
 /** What keeps datasets of a bucket from being shown, a line each on standard error: nothing is left out silently. */
