@@ -1,4 +1,5 @@
 import { Agent, request } from 'node:http';
+import { systemClock } from '../../src/clock.ts';
 import { RequestSigner } from '../../src/ecs/request-signer.ts';
 
 /**
@@ -23,6 +24,7 @@ export class PlainClient {
       }),
       region: 'us-east-1',
       host: this.#url.host,
+      clock: systemClock,
     });
   }
 

@@ -10,6 +10,7 @@ import { type ObjectStore, StoreError } from './object-store.ts';
 import { createRetryingObjectStore } from './retrying-object-store.ts';
 import { createS3ObjectStore } from './s3-object-store.ts';
 import { adviceFor } from './store-advice.ts';
+import { createSkewCorrectingObjectStore } from './store-clock.ts';
 import type { StoreCounters } from './store-counters.ts';
 
 /** What the stores of all buckets of a process share. */
@@ -42,8 +43,8 @@ export interface BucketStore {
 const CHECK_TRIES = 3;
 
 /**
- * Puts the store of a bucket together: retry over exchange of keys over limit over log over S3, so that a request that
- * waits for its next try takes nobody's place.
+ * Puts the store of a bucket together: retry over exchange of keys over correction of the date over limit over log over S3,
+ * so that a request that waits for its next try takes nobody's place.
  *
  * @throws UserError when the bucket is not, or wrongly, configured
  */
@@ -59,9 +60,11 @@ export function openBucketStore(bucket: string, environment: StoreEnvironment): 
     bucket,
     endpoint: config.endpoint,
     credentials: async () => credentials.current(),
+    clock,
   });
   const logged = createLoggingObjectStore(s3, { logger: log, counters, clock });
-  const once = createRekeyingObjectStore(createLimitingObjectStore(logged, limiter), credentials);
+  const dated = createSkewCorrectingObjectStore(createLimitingObjectStore(logged, limiter));
+  const once = createRekeyingObjectStore(dated, credentials);
   const onRetry = (request: StoreRequest): void => counters.retried(request);
   const quick = createRetryingObjectStore(once, { clock, onRetry, tries: CHECK_TRIES });
   return {

@@ -34,7 +34,7 @@ export class KeptCredentials {
    */
   current(): S3Credentials {
     const { clock } = this.#options;
-    return this.#known && clock.monotonic() - this.#readAt <= CREDENTIALS_KEEP_MS
+    return this.#known && clock.elapsed() - this.#readAt <= CREDENTIALS_KEEP_MS
       ? this.#known
       : this.#readAgain();
   }
@@ -58,7 +58,7 @@ export class KeptCredentials {
       if (!this.#known || !(error instanceof UserError)) throw error;
       log.warn(`The keys that were read before stay in use: ${messageOf(error)}`);
     }
-    this.#readAt = clock.monotonic();
+    this.#readAt = clock.elapsed();
     return this.#known;
   }
 }

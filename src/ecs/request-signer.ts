@@ -1,7 +1,9 @@
 import { createHash, createHmac, type Hash, type Hmac } from 'node:crypto';
 import { SignatureV4 } from '@smithy/signature-v4';
 import { LRUCache } from 'lru-cache';
+import type { Clock } from '../clock.ts';
 import { SIGNATURES_MAX, SIGNATURE_KEEP_MS } from '../limits.ts';
+import type { RequestBody } from './http/connection.ts';
 
 /** What requests to S3 are signed with. */
 export interface S3Credentials {
@@ -17,6 +19,8 @@ export interface SignerOptions {
   readonly region: string;
   /** The Host header, with the port where the URL has one. */
   readonly host: string;
+  /** The date that the store has, as far as it is known: signatures carry one. */
+  readonly clock: Pick<Clock, 'now'>;
 }
 
 /** Values by name. */
@@ -32,8 +36,8 @@ interface Signable {
 interface Signed {
   readonly headers: Headers;
   readonly credentials: S3Credentials;
-  /** On the clock of `performance.now`. */
-  readonly until: number;
+  /** The date that it carries, in milliseconds since the epoch. */
+  readonly date: number;
 }
 
 /** Signs requests (AWS Signature Version 4). */
@@ -54,35 +58,53 @@ export class RequestSigner {
   async sign(method: 'GET' | 'HEAD', path: string): Promise<Headers> {
     const credentials = await this.#options.credentials();
     const known = this.#signed.get(`${method} ${path}`);
-    if (known && known.until > performance.now() && isSame(known.credentials, credentials)) {
+    const date = this.#options.clock.now();
+    // Also one from the future is none any more: the clock was set back.
+    if (known && Math.abs(date - known.date) < SIGNATURE_KEEP_MS && isSame(known.credentials, credentials)) {
       return known.headers;
     }
-    const headers = await this.#sign(credentials, {
+    const headers = await this.#sign(credentials, date, {
       method,
       path,
       headers: { [SHA256_HEADER]: EMPTY_SHA256 },
     });
-    this.#signed.set(`${method} ${path}`, {
-      headers,
-      credentials,
-      until: performance.now() + SIGNATURE_KEEP_MS,
-    });
+    this.#signed.set(`${method} ${path}`, { headers, credentials, date });
     return headers;
+  }
+
+  /** Uses no signature again that was made so far. */
+  forget(): void {
+    this.#signed.clear();
   }
 
   /**
    * The headers to send with a request that is made once, Host excepted. The content of a PUT is not signed, but its MD5
-   * is, where the headers have it; no other has content.
+   * is, where the headers have it; that of a POST is.
    *
    * @param request path as it is sent, percent-encoded; query as it is before that; names of headers in lower case
    */
-  async signOnce(request: Signable): Promise<Headers> {
+  async signOnce({
+    body,
+    ...request
+  }: Signable & { readonly body?: RequestBody | undefined }): Promise<Headers> {
     const credentials = await this.#options.credentials();
-    const content = request.method === 'PUT' ? 'UNSIGNED-PAYLOAD' : EMPTY_SHA256;
-    return this.#sign(credentials, { ...request, headers: { ...request.headers, [SHA256_HEADER]: content } });
+    const content =
+      request.method === 'PUT' || (body && !(body instanceof Uint8Array))
+        ? 'UNSIGNED-PAYLOAD'
+        : createHash('sha256')
+            .update(body ?? '')
+            .digest('hex');
+    return this.#sign(credentials, this.#options.clock.now(), {
+      ...request,
+      headers: { ...request.headers, [SHA256_HEADER]: content },
+    });
   }
 
-  async #sign(credentials: S3Credentials, { headers, query = {}, ...request }: Signable): Promise<Headers> {
+  async #sign(
+    credentials: S3Credentials,
+    date: number,
+    { headers, query = {}, ...request }: Signable,
+  ): Promise<Headers> {
     const { host, region } = this.#options;
     const signer = new SignatureV4({
       credentials,
@@ -92,13 +114,16 @@ export class RequestSigner {
       // S3 signs the path as it is sent.
       uriEscapePath: false,
     });
-    const { headers: signed } = await signer.sign({
-      ...request,
-      protocol: 'http:',
-      hostname: host,
-      query: { ...query },
-      headers: { host, ...headers },
-    });
+    const { headers: signed } = await signer.sign(
+      {
+        ...request,
+        protocol: 'http:',
+        hostname: host,
+        query: { ...query },
+        headers: { host, ...headers },
+      },
+      { signingDate: new Date(date) },
+    );
     const { host: _, ...others } = signed;
     return others;
   }

@@ -7,6 +7,7 @@ export interface S3Head extends ResponseHead {
   /** As it was sent, in quotes. */
   readonly etag: string | undefined;
   readonly lastModified: string | undefined;
+  readonly date: string | undefined;
   /** User metadata, by lower-case names. */
   readonly metadata: Readonly<Record<string, string>>;
 }
@@ -28,6 +29,7 @@ export function headOf(status: number, fields: AnswerHead['fields']): S3Head {
     contentRange: values.get('content-range'),
     etag: values.get('etag'),
     lastModified: values.get('last-modified'),
+    date: values.get('date'),
     metadata,
   };
 }
@@ -39,10 +41,22 @@ export function unquoted(etag: string | undefined): string {
 
 const parser = new XMLParser({ ignoreAttributes: true, parseTagValue: false, processEntities: true });
 
-/** What an error answer says ("Error responses" of the Amazon S3 API reference), in the form of the SDK's errors. */
-export function refusalOf(status: number, body: string): Error {
-  const { Code = '', Message = '' } = errorIn(body);
-  return Object.assign(new Error(Message), { name: '', Code, $metadata: { httpStatusCode: status } });
+/** An answer that refuses what was asked for ("Error responses" of the Amazon S3 API reference). */
+export class S3Refusal extends Error {
+  override readonly name = 'S3Refusal';
+  /** Of the answer; 200 for an error that an answer began without. */
+  readonly status: number;
+  /** As `NoSuchKey`; empty where the body names none. */
+  readonly code: string;
+  readonly head: S3Head;
+
+  constructor(head: S3Head, body: string) {
+    const { Code = '', Message = '' } = errorIn(body);
+    super(Message);
+    this.head = head;
+    this.status = head.status;
+    this.code = Code;
+  }
 }
 
 function errorIn(body: string): { readonly Code?: string; readonly Message?: string } {

@@ -1,5 +1,6 @@
 import { FsError, messageOf, UserError } from '../errors.ts';
 import { StoreError, type StoreErrorReason } from './object-store.ts';
+import { S3Refusal } from './s3-answer.ts';
 
 /**
  * The codes of error answers, as in "List of error codes" of the Amazon S3 API reference, with those that Ceph and
@@ -90,35 +91,44 @@ const TLS_CODES: readonly (readonly [RegExp, StoreErrorReason])[] = [
 /** A server's message is quoted up to this many characters: it may be anything. */
 const DETAIL_MAX_CHARACTERS = 300;
 
-/** The parts of what the SDK and Node throw that mean something; each may be missing. */
+/** The parts of what Node throws that mean something; each may be missing. */
 interface Thrown {
   readonly name?: string;
   readonly code?: unknown;
-  readonly Code?: unknown;
   readonly errors?: unknown;
-  readonly $metadata?: { readonly httpStatusCode?: number };
 }
 
 /**
- * Turns what a request ended with, be it the SDK's or our own connection's, into the error that the port
- * promises. Errors of ours, which come from the caller's credentials or from reading a body, pass as they are.
+ * Turns what a request ended with into the error that the port promises. Errors of ours, which come from the caller's
+ * credentials or from reading a body, pass as they are.
  *
- * The SDK's error is not kept as the cause: it holds the signature and the string that was signed, and what is
- * worth telling is in the message.
+ * The refusal is not kept as the cause: it may quote the signature and the string that was signed, and what is worth
+ * telling is in the message.
  */
 export function toStoreError(
   error: unknown,
   where: { readonly bucket: string; readonly key: string },
 ): Error {
   if (error instanceof FsError || error instanceof UserError) return error;
+  if (error instanceof S3Refusal)
+    return new StoreError(reasonOfRefusal(error), where, detailOfRefusal(error));
   const thrown: Thrown = error instanceof Error ? error : {};
-  const status = thrown.$metadata?.httpStatusCode;
-  return new StoreError(reasonOf(thrown, status), where, detailOf(error, thrown, status));
+  return new StoreError(reasonOf(thrown), where, detailOf(error, thrown));
 }
 
-function reasonOf(thrown: Thrown, status: number | undefined): StoreErrorReason {
-  // The SDK renames ECONNRESET and EPIPE to TimeoutError, so the code comes first.
-  const { code, name = '' } = thrown;
+function reasonOfRefusal({ status, code }: S3Refusal): StoreErrorReason {
+  const known = REASON_OF_CODE.get(code);
+  if (known !== undefined) return known;
+  if (status < 300) return 'bad-response';
+  return REASON_OF_STATUS.get(status) ?? (status >= 500 ? 'server-error' : 'bad-request');
+}
+
+function detailOfRefusal({ status, code, message }: S3Refusal): string {
+  const detail = joined([...(message.includes(code) ? [] : [code]), firstLineOf(message)]);
+  return detail === '' ? `the store answered with status ${status}` : `${detail} (status ${status})`;
+}
+
+function reasonOf({ code, name = '' }: Thrown): StoreErrorReason {
   if (typeof code === 'string') {
     if (NETWORK_CODES.has(code)) return 'unreachable';
     if (code === 'ETIMEDOUT') return 'timeout';
@@ -128,25 +138,25 @@ function reasonOf(thrown: Thrown, status: number | undefined): StoreErrorReason 
   }
   if (name === 'TimeoutError') return 'timeout';
   if (name === 'HttpSyntaxError') return 'bad-response';
-  const known = REASON_OF_CODE.get(typeof thrown.Code === 'string' ? thrown.Code : name);
-  if (known !== undefined) return known;
-  // Nothing was sent: the SDK could not make a request of what it was given.
-  if (status === undefined) return 'bad-request';
-  if (status < 300) return 'bad-response';
-  return REASON_OF_STATUS.get(status) ?? (status >= 500 ? 'server-error' : 'bad-request');
+  // Nothing was sent: no request could be made of what was given.
+  return 'bad-request';
 }
 
-function detailOf(error: unknown, thrown: Thrown, status: number | undefined): string {
-  const [firstLine = ''] = messageOf(error).split('\n');
-  const message = firstLine === 'UnknownError' ? '' : firstLine.replace(/^@[\w/-]+ (- )?/, '');
-  const names = [thrown.Code, thrown.code, thrown.name]
-    .filter((name) => typeof name === 'string' && !['', 'Error', 'Unknown', 'TimeoutError'].includes(name))
+function detailOf(error: unknown, thrown: Thrown): string {
+  const message = firstLineOf(messageOf(error));
+  const names = [thrown.code, thrown.name]
+    .filter((name) => typeof name === 'string' && !['', 'Error', 'TimeoutError'].includes(name))
     .slice(0, 1);
-  const parts = [...names.filter((name) => !message.includes(String(name))), message, ...attemptsOf(thrown)];
+  return joined([...names.filter((name) => !message.includes(String(name))), message, ...attemptsOf(thrown)]);
+}
+
+function firstLineOf(text: string): string {
+  return text.split('\n')[0] ?? '';
+}
+
+function joined(parts: readonly unknown[]): string {
   const said = parts.filter((part) => part !== '').join(': ');
-  const detail = said.length > DETAIL_MAX_CHARACTERS ? `${said.slice(0, DETAIL_MAX_CHARACTERS)}…` : said;
-  if (status === undefined) return detail;
-  return detail === '' ? `the store answered with status ${status}` : `${detail} (status ${status})`;
+  return said.length > DETAIL_MAX_CHARACTERS ? `${said.slice(0, DETAIL_MAX_CHARACTERS)}…` : said;
 }
 
 /** A host name with several addresses fails with an AggregateError that has no message of its own. */

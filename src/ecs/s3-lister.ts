@@ -1,10 +1,10 @@
-import { XMLParser, XMLValidator } from 'fast-xml-parser';
 import { z } from 'zod';
 import { LIST_PAGE_MAX_BYTES } from '../limits.ts';
 import { type ListPage, type ListQuery, StoreError } from './object-store.ts';
 import { TextSink } from './response-body.ts';
 import { unquoted } from './s3-answer.ts';
 import type { S3Requests } from './s3-requests.ts';
+import { xmlIn } from './s3-xml.ts';
 
 /** What lists the keys of a bucket. The promises are those of the port. */
 export class S3Lister {
@@ -58,27 +58,12 @@ const RESULT = z.object({
   CommonPrefixes: z.array(z.object({ Prefix: z.string() })).default([]),
 });
 
-const parser = new XMLParser({
-  ignoreAttributes: true,
-  ignoreDeclaration: true,
-  removeNSPrefix: true,
-  parseTagValue: false,
-  trimValues: false,
-  // Quotes around an ETag are references by number in some stores.
-  htmlEntities: true,
-  isArray: (name) => name === 'Contents' || name === 'CommonPrefixes',
-});
-
 /** What is wrong with a page, as an error. */
 type Broken = (detail: string) => StoreError;
 
 /** @throws what `broken` makes when the text is no page, or not all of one */
 function pageIn(text: string, sentToken: string | undefined, broken: Broken): ListPage {
-  // The parser would make a page of what is cut off, too, and a list declares no entities.
-  if (text.includes('<!DOCTYPE') || XMLValidator.validate(text) !== true)
-    throw broken('the answer is no list of objects');
-  const { ListBucketResult }: { ListBucketResult?: unknown } = parser.parse(text);
-  const { success, data, error } = RESULT.safeParse(ListBucketResult);
+  const { success, data, error } = RESULT.safeParse(xmlIn(text)['ListBucketResult']);
   if (!success)
     throw broken(`the answer is no list of objects: ${error.issues[0]?.path.join('.') ?? ''} is wrong`);
   const token = data.IsTruncated === 'true' ? (data.NextContinuationToken ?? '') : undefined;

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import type { Clock } from '../clock.ts';
 import {
   StoreError,
   type CompletedPart,
@@ -17,11 +18,10 @@ import {
   type UploadPart,
 } from './object-store.ts';
 import type { S3Credentials } from './request-signer.ts';
-import { toStoreError } from './s3-errors.ts';
 import { S3Lister } from './s3-lister.ts';
 import { S3Reader } from './s3-reader.ts';
 import { S3Requests } from './s3-requests.ts';
-import type { Sending, S3Uploads } from './s3-uploads.ts';
+import { S3Uploads } from './s3-uploads.ts';
 import { assertMetadata, S3Writer } from './s3-writer.ts';
 
 export type { S3Credentials } from './request-signer.ts';
@@ -38,6 +38,8 @@ export interface S3StoreOptions {
   readonly connectTimeoutMs?: number;
   /** The longest silence on a connection in use; default {@link REQUEST_TIMEOUT_MS}. */
   readonly silenceTimeoutMs?: number;
+  /** Default: {@link systemClock}. */
+  readonly clock?: Clock;
 }
 
 export interface S3ObjectStore extends ObjectStore {
@@ -46,8 +48,7 @@ export interface S3ObjectStore extends ObjectStore {
 }
 
 /**
- * A bucket of an S3-compatible store: {@link S3Requests} do all but begin and end uploads in parts, which the SDK does.
- * Every request is made once: repeating and limiting are decorators' work.
+ * A bucket of an S3-compatible store. Every request is made once: repeating and limiting are decorators' work.
  *
  * The answer to a HEAD has no body that could say more than its status: a missing bucket is `no-such-key` there, and
  * whatever is wrong with the credentials `access-denied`.
@@ -58,21 +59,20 @@ export function createS3ObjectStore(options: S3StoreOptions): S3ObjectStore {
 
 class S3Store implements S3ObjectStore {
   readonly bucket: string;
-  readonly #options: S3StoreOptions & { readonly region: string };
   readonly #requests: S3Requests;
   readonly #reader: S3Reader;
   readonly #writer: S3Writer;
   readonly #lister: S3Lister;
-  #uploads: Promise<S3Uploads> | undefined;
+  readonly #uploads: S3Uploads;
 
   constructor(options: S3StoreOptions) {
     const { bucket, region = 'us-east-1' } = options;
     this.bucket = bucket;
-    this.#options = { ...options, region };
-    this.#requests = new S3Requests(this.#options);
+    this.#requests = new S3Requests({ ...options, region });
     this.#reader = new S3Reader(bucket, this.#requests);
     this.#writer = new S3Writer(bucket, this.#requests);
     this.#lister = new S3Lister(bucket, this.#requests);
+    this.#uploads = new S3Uploads(bucket, this.#requests);
   }
 
   async getRange(
@@ -116,8 +116,9 @@ class S3Store implements S3ObjectStore {
   }
 
   async createUpload(key: string, { signal, metadata = {} }: CreateUploadOptions = {}): Promise<string> {
+    this.#checkKey(key);
     assertMetadata({ bucket: this.bucket, key }, metadata);
-    return this.#upload(key, signal, (uploads, sending) => uploads.create(key, metadata, sending));
+    return this.#uploads.create(key, metadata, signal);
   }
 
   async putPart(part: UploadPart, body: PutBody, { signal, md5 }: PutPartOptions = {}): Promise<string> {
@@ -130,28 +131,24 @@ class S3Store implements S3ObjectStore {
     parts: readonly CompletedPart[],
     { signal }: RequestOptions = {},
   ): Promise<void> {
-    return this.#upload(upload.key, signal, (uploads, sending) => uploads.complete(upload, parts, sending));
+    this.#checkKey(upload.key);
+    await this.#uploads.complete(upload, parts, signal);
   }
 
   async abortUpload(upload: Upload, { signal }: RequestOptions = {}): Promise<void> {
+    this.#checkKey(upload.key);
     try {
-      await this.#upload(upload.key, signal, (uploads, sending) => uploads.abort(upload, sending));
+      await this.#uploads.abort(upload, signal);
     } catch (error) {
       if (!(error instanceof StoreError && error.reason === 'no-such-upload')) throw error;
     }
   }
 
   async listUploads(prefix: string, { signal }: RequestOptions = {}): Promise<readonly Upload[]> {
-    return this.#request(prefix, signal, (uploads, sending) => uploads.list(prefix, sending));
+    return this.#uploads.list(prefix, signal);
   }
 
   close(): void {
-    void this.#uploads?.then(
-      (uploads) => uploads.close(),
-      () => {
-        // Whoever asked for them has the error.
-      },
-    );
     this.#requests.close();
   }
 
@@ -159,34 +156,5 @@ class S3Store implements S3ObjectStore {
   #checkKey(key: string): void {
     if (key === '')
       throw new StoreError('bad-request', { bucket: this.bucket, key }, 'a key has at least one character');
-  }
-
-  /** A request for the upload of one object, by the SDK. */
-  async #upload<T>(
-    key: string,
-    signal: AbortSignal | undefined,
-    request: (uploads: S3Uploads, sending: Sending) => Promise<T>,
-  ): Promise<T> {
-    this.#checkKey(key);
-    return this.#request(key, signal, request);
-  }
-
-  /** Has the SDK make a request, and turns what it throws into what the port promises. */
-  async #request<T>(
-    key: string,
-    signal: AbortSignal | undefined,
-    request: (uploads: S3Uploads, sending: Sending) => Promise<T>,
-  ): Promise<T> {
-    signal?.throwIfAborted();
-    // Loading the SDK takes as long as all else together, and few need it.
-    this.#uploads ??= import('./s3-uploads.ts').then((sdk) => new sdk.S3Uploads(this.#options));
-    const uploads = await this.#uploads;
-    signal?.throwIfAborted();
-    try {
-      return await request(uploads, signal ? { abortSignal: signal } : {});
-    } catch (error) {
-      signal?.throwIfAborted();
-      throw toStoreError(error, { bucket: this.bucket, key });
-    }
   }
 }

@@ -1,3 +1,4 @@
+import { type Clock, systemClock } from '../clock.ts';
 import {
   CONNECTION_KEEP_MS,
   CONNECT_TIMEOUT_MS,
@@ -10,8 +11,10 @@ import type { HttpExchange, HttpRequest, RequestBody } from './http/connection.t
 import { HttpPool } from './http/pool.ts';
 import { RequestSigner, type S3Credentials } from './request-signer.ts';
 import type { AnswerSink } from './response-body.ts';
-import { headOf, refusalOf, type S3Head } from './s3-answer.ts';
+import { headOf, S3Refusal, type S3Head } from './s3-answer.ts';
+import { StoreError } from './object-store.ts';
 import { toStoreError } from './s3-errors.ts';
+import { StoreClock } from './store-clock.ts';
 
 export interface S3RequestsOptions {
   readonly bucket: string;
@@ -20,6 +23,8 @@ export interface S3RequestsOptions {
   readonly region: string;
   readonly connectTimeoutMs?: number | undefined;
   readonly silenceTimeoutMs?: number | undefined;
+  /** Default: {@link systemClock}. */
+  readonly clock?: Clock | undefined;
 }
 
 /** A request for one object, or for the bucket. */
@@ -37,21 +42,23 @@ export interface S3Request {
 const ERROR_BODY_MAX_BYTES = 64 * KiB;
 
 /**
- * The requests to a bucket over connections of our own and without the SDK's layers, which cost several times what the
- * requests themselves do.
+ * The requests to a bucket over connections of our own and without the layers of the AWS SDK, which cost several times
+ * what the requests themselves do.
  */
 export class S3Requests {
   readonly #bucket: string;
   readonly #basePath: string;
   readonly #pool: HttpPool;
   readonly #signer: RequestSigner;
+  readonly #date: StoreClock;
 
   constructor(options: S3RequestsOptions) {
-    const { bucket, credentials, region } = options;
+    const { bucket, credentials, region, clock = systemClock } = options;
     const url = new URL(options.endpoint);
     this.#bucket = bucket;
     this.#basePath = `${url.pathname.replace(/\/+$/, '')}/${escaped(bucket)}`;
-    this.#signer = new RequestSigner({ credentials, region, host: url.host });
+    this.#date = new StoreClock(clock);
+    this.#signer = new RequestSigner({ credentials, region, host: url.host, clock: this.#date });
     this.#pool = new HttpPool({
       url,
       connectionsMax: STORE_REQUESTS_MAX,
@@ -68,17 +75,18 @@ export class S3Requests {
    * @throws StoreError, or the signal's reason
    */
   async send<S extends AnswerSink>(
-    { method, key, query, headers = {}, body }: S3Request,
+    s3Request: S3Request,
     signal: AbortSignal | undefined,
     sinkFor?: (head: S3Head) => S,
   ): Promise<S3Answer<S>> {
+    const { method, key, query, headers = {}, body } = s3Request;
     signal?.throwIfAborted();
     try {
       const path = `${this.#basePath}/${escaped(key)}`;
       const signed =
         (method === 'GET' || method === 'HEAD') && !query
           ? { ...(await this.#signer.sign(method, path)), ...headers }
-          : await this.#signer.signOnce({ method, path, query, headers });
+          : await this.#signer.signOnce({ method, path, query, headers, body });
       signal?.throwIfAborted();
       const request = { method, path: path + queryText(query), headers: signed, body };
       return await new Promise((resolve, reject) => {
@@ -86,8 +94,25 @@ export class S3Requests {
       });
     } catch (error) {
       signal?.throwIfAborted();
-      throw toStoreError(error, { bucket: this.#bucket, key: key || (query?.['prefix'] ?? '') });
+      throw this.storeErrorOf(error, s3Request);
     }
+  }
+
+  /**
+   * What a request has failed with, as the port promises it. After `clock-skew` the next requests are signed anew, with
+   * the date that the store has said to have. The answer to a HEAD can't say what is wrong, but has that date.
+   */
+  storeErrorOf(error: unknown, { method, key, query }: S3Request): Error {
+    const where = { bucket: this.#bucket, key: key || (query?.['prefix'] ?? '') };
+    const failed = toStoreError(error, where);
+    if (!(error instanceof S3Refusal && failed instanceof StoreError)) return failed;
+    const { date } = error.head;
+    const isSkewedHead = method === 'HEAD' && error.status === 403 && this.#date.isFarFrom(date);
+    if (failed.reason !== 'clock-skew' && !isSkewedHead) return failed;
+    this.#signer.forget();
+    this.#date.learn(date);
+    if (!isSkewedHead) return failed;
+    return new StoreError('clock-skew', where, `the store refuses, and has another date, ${date}`);
   }
 
   /** Closes the connections; requests under way fail. */
@@ -163,13 +188,13 @@ class Exchange<S extends AnswerSink> implements HttpExchange {
     if (this.#settled) return;
     this.#textBytes += bytes.length;
     if (this.#textBytes <= ERROR_BODY_MAX_BYTES) this.#text.push(Buffer.from(bytes));
-    else this.#fail(refusalOf(this.#status, ''));
+    else this.#refuse('');
   }
 
   onEnd(): void {
     if (this.#settled) return;
     if (this.#status >= 300) {
-      this.#fail(refusalOf(this.#status, Buffer.concat(this.#text ?? []).toString()));
+      this.#refuse(Buffer.concat(this.#text ?? []).toString());
       return;
     }
     try {
@@ -183,7 +208,7 @@ class Exchange<S extends AnswerSink> implements HttpExchange {
   onError(error: Error): void {
     const isSilence = 'code' in error && error.code === 'ETIMEDOUT';
     if (this.#sink && !isSilence) this.#fail(this.#sink.broken('broke off'));
-    else if (this.#status >= 300 && !isSilence) this.#fail(refusalOf(this.#status, ''));
+    else if (this.#status >= 300 && !isSilence) this.#refuse('');
     else this.#fail(error);
   }
 
@@ -202,6 +227,10 @@ class Exchange<S extends AnswerSink> implements HttpExchange {
     } catch (error) {
       this.#fail(error);
     }
+  }
+
+  #refuse(body: string): void {
+    this.#fail(new S3Refusal(this.#head ?? headOf(0, []), body));
   }
 
   #succeed(): void {

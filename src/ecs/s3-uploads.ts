@@ -1,122 +1,93 @@
-import { Agent as HttpAgent } from 'node:http';
-import { Agent as HttpsAgent } from 'node:https';
-import {
-  AbortMultipartUploadCommand,
-  CompleteMultipartUploadCommand,
-  CreateMultipartUploadCommand,
-  ListMultipartUploadsCommand,
-  S3Client,
-  type S3ClientConfig,
-} from '@aws-sdk/client-s3';
-import { CONNECT_TIMEOUT_MS, REQUEST_TIMEOUT_MS, STORE_REQUESTS_MAX } from '../limits.ts';
+import { z } from 'zod';
+import { LIST_PAGE_MAX_BYTES } from '../limits.ts';
 import { type CompletedPart, StoreError, type Upload } from './object-store.ts';
-import type { S3RequestsOptions } from './s3-requests.ts';
+import { TextSink } from './response-body.ts';
+import { S3Refusal } from './s3-answer.ts';
+import type { S3Request, S3Requests } from './s3-requests.ts';
+import { escapedXml, xmlIn } from './s3-xml.ts';
 
-/** Options of a send. */
-export interface Sending {
-  readonly abortSignal?: AbortSignal;
-}
+const CREATED = z.object({ UploadId: z.string().min(1) });
+const LISTED = z.object({
+  Upload: z.array(z.object({ Key: z.string().min(1), UploadId: z.string().min(1) })).default([]),
+});
 
-/** The requests of multipart uploads, as the SDK makes them. They throw what the SDK throws. */
+/** Begins, completes, drops and lists uploads in parts. The promises are those of the port. */
 export class S3Uploads {
-  readonly #client: S3Client;
   readonly #bucket: string;
+  readonly #requests: S3Requests;
 
-  constructor(options: S3RequestsOptions) {
-    const { bucket, endpoint, region } = options;
-    const agentOptions = { keepAlive: true, maxSockets: STORE_REQUESTS_MAX };
+  constructor(bucket: string, requests: S3Requests) {
     this.#bucket = bucket;
-    // The SDK tells whoever runs Node 20 that its next versions will not; our user can do nothing about that.
-    process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] ??= 'true';
-    this.#client = new S3Client({
-      endpoint,
-      region,
-      forcePathStyle: true,
-      // Without an expiry the SDK would keep the first answer for ever.
-      credentials: async () => ({ ...(await options.credentials()), expiration: new Date(0) }),
-      // By default the SDK sends checksums in trailers, which ECS and older Ceph reject.
-      requestChecksumCalculation: 'WHEN_REQUIRED',
-      responseChecksumValidation: 'WHEN_REQUIRED',
-      // A put that is refused before `100 Continue` would end in an uncaught EPIPE.
-      expectContinueHeader: false,
-      followRegionRedirects: false,
-      maxAttempts: 1,
-      retryMode: 'standard',
-      defaultsMode: 'standard',
-      useDualstackEndpoint: false,
-      useFipsEndpoint: false,
-      // It would write to the console; every failure reaches the caller.
-      logger: SILENT,
-      requestHandler: {
-        logger: SILENT,
-        connectionTimeout: options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS,
-        // The SDK's requestTimeout ends at the answer's head and would bound a whole upload; silence is what counts.
-        socketTimeout: options.silenceTimeoutMs ?? REQUEST_TIMEOUT_MS,
-        httpAgent: new HttpAgent(agentOptions),
-        httpsAgent: new HttpsAgent({
-          ...agentOptions,
-          // Said outright, so that NODE_TLS_REJECT_UNAUTHORIZED=0 does not undo it.
-          rejectUnauthorized: true,
-        }),
-      },
-    });
+    this.#requests = requests;
   }
 
-  /** Closes the connections. */
-  close(): void {
-    this.#client.destroy();
+  async create(
+    key: string,
+    metadata: Readonly<Record<string, string>>,
+    signal: AbortSignal | undefined,
+  ): Promise<string> {
+    const headers = {
+      'content-type': 'application/octet-stream',
+      'content-length': '0',
+      ...Object.fromEntries(Object.entries(metadata).map(([name, value]) => [`x-amz-meta-${name}`, value])),
+    };
+    const { text } = await this.#ask({ method: 'POST', key, query: { uploads: '' }, headers }, signal);
+    const { data } = CREATED.safeParse(xmlIn(text)['InitiateMultipartUploadResult']);
+    return data?.UploadId ?? this.#broken(key, 'the answer to a new multipart upload has no id');
   }
 
-  async create(key: string, metadata: Readonly<Record<string, string>>, sending: Sending): Promise<string> {
-    const { UploadId } = await this.#client.send(
-      new CreateMultipartUploadCommand({ Bucket: this.#bucket, Key: key, Metadata: { ...metadata } }),
-      sending,
+  /**
+   * An answer may begin with status 200 and white space while the store is still at work, and be an error in the end
+   * ("CompleteMultipartUpload" of the Amazon S3 API reference). The ETag is left alone: Ceph 16 sends none.
+   */
+  async complete(
+    { key, id }: Upload,
+    parts: readonly CompletedPart[],
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    const list = parts.map(
+      ({ number, etag }) => `<Part><PartNumber>${number}</PartNumber><ETag>${escapedXml(etag)}</ETag></Part>`,
     );
-    return UploadId || this.#missing(key, 'the answer to a new multipart upload has no id');
+    const body = Buffer.from(
+      `<CompleteMultipartUpload xmlns="http://s3.amazonaws.com/doc/2006-03-01/">${list.join('')}</CompleteMultipartUpload>`,
+    );
+    const headers = { 'content-type': 'application/xml', 'content-length': `${body.length}` };
+    const request: S3Request = { method: 'POST', key, query: { uploadId: id }, headers, body };
+    const { text, head } = await this.#ask(request, signal);
+    const answer = xmlIn(text);
+    if ('CompleteMultipartUploadResult' in answer) return;
+    if ('Error' in answer) throw this.#requests.storeErrorOf(new S3Refusal(head, text), request);
+    this.#broken(key, 'the answer to the end of a multipart upload says neither that nor why not');
   }
 
-  /** The SDK throws the error that an answer with status 200 may have. The ETag is left alone: Ceph 16 sends none. */
-  async complete({ key, id }: Upload, parts: readonly CompletedPart[], sending: Sending): Promise<void> {
-    const Parts = parts.map(({ number, etag }) => ({ PartNumber: number, ETag: etag }));
-    await this.#client.send(
-      new CompleteMultipartUploadCommand({
-        Bucket: this.#bucket,
-        Key: key,
-        UploadId: id,
-        MultipartUpload: { Parts },
-      }),
-      sending,
-    );
-  }
-
-  async abort({ key, id }: Upload, sending: Sending): Promise<void> {
-    await this.#client.send(
-      new AbortMultipartUploadCommand({ Bucket: this.#bucket, Key: key, UploadId: id }),
-      sending,
-    );
+  async abort({ key, id }: Upload, signal: AbortSignal | undefined): Promise<void> {
+    await this.#requests.send({ method: 'DELETE', key, query: { uploadId: id } }, signal);
   }
 
   /** Without `encoding-type=url`: Ceph then encodes keys and does not say so. */
-  async list(prefix: string, sending: Sending): Promise<readonly Upload[]> {
-    const { Uploads = [] } = await this.#client.send(
-      new ListMultipartUploadsCommand({ Bucket: this.#bucket, Prefix: prefix }),
-      sending,
-    );
-    return Uploads.map(({ Key, UploadId }) => {
-      if (!Key || !UploadId) return this.#missing(prefix, 'an upload in the list has no key or id');
-      return { key: Key, id: UploadId };
-    });
+  async list(prefix: string, signal: AbortSignal | undefined): Promise<readonly Upload[]> {
+    const { text } = await this.#ask({ method: 'GET', key: '', query: { uploads: '', prefix } }, signal);
+    const result = xmlIn(text)['ListMultipartUploadsResult'];
+    const { data } = LISTED.safeParse(result === '' ? {} : result);
+    if (!data) return this.#broken(prefix, 'the answer is no list of uploads');
+    return data.Upload.map(({ Key, UploadId }) => ({ key: Key, id: UploadId }));
   }
 
-  #missing(key: string, detail: string): never {
+  /** Makes a request whose answer is text. */
+  async #ask(
+    request: S3Request,
+    signal: AbortSignal | undefined,
+  ): Promise<{ readonly text: string; readonly head: S3Refusal['head'] }> {
+    const where = { bucket: this.#bucket, key: request.key };
+    const { head, sink } = await this.#requests.send(
+      request,
+      signal,
+      () => new TextSink(where, LIST_PAGE_MAX_BYTES),
+    );
+    return { text: sink?.text ?? '', head };
+  }
+
+  #broken(key: string, detail: string): never {
     throw new StoreError('bad-response', { bucket: this.#bucket, key }, detail);
   }
 }
-
-const SILENT: NonNullable<S3ClientConfig['logger']> = {
-  trace() {},
-  debug() {},
-  info() {},
-  warn() {},
-  error() {},
-};

@@ -136,6 +136,19 @@ describe('credentials', () => {
     expect(credentials.current().accessKeyId).toBe('new');
   });
 
+  test('are looked up again after a suspend, and not because the wall clock was set', () => {
+    const { file, clock, credentials } = setUp();
+    credentials.current();
+    for (const step of [1, -2]) {
+      clock.step(step * 3_600_000);
+      credentials.current();
+    }
+    expect(file.reads).toBe(1);
+    clock.suspend(CREDENTIALS_KEEP_MS + 1);
+    credentials.current();
+    expect(file.reads).toBe(2);
+  });
+
   test('stay in use while the configuration is broken, and there are none before it is whole', () => {
     const { file, clock, credentials } = setUp();
     file.broken = true;

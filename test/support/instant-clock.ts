@@ -14,6 +14,10 @@ export class InstantClock implements Clock {
     return this.#elapsed;
   }
 
+  elapsed(): number {
+    return this.#elapsed;
+  }
+
   async sleep(ms: number, signal?: AbortSignal): Promise<void> {
     signal?.throwIfAborted();
     this.sleeps.push(ms);

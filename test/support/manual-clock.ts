@@ -4,6 +4,7 @@ import type { Clock } from '../../src/clock.ts';
 export class ManualClock implements Clock {
   #elapsed = 0;
   #stepped = 0;
+  #suspended = 0;
   readonly #sleepers = new Set<{ readonly until: number; readonly wake: () => void }>();
 
   /** How many sleep now. */
@@ -12,11 +13,15 @@ export class ManualClock implements Clock {
   }
 
   now(): number {
-    return this.#elapsed + this.#stepped;
+    return this.#elapsed + this.#suspended + this.#stepped;
   }
 
   monotonic(): number {
     return this.#elapsed;
+  }
+
+  elapsed(): number {
+    return this.#elapsed + this.#suspended;
   }
 
   async sleep(ms: number, signal?: AbortSignal): Promise<void> {
@@ -37,6 +42,11 @@ export class ManualClock implements Clock {
   /** Somebody sets the wall clock, forward or back; no time passes. */
   step(ms: number): void {
     this.#stepped += ms;
+  }
+
+  /** The computer is suspended for so long: nobody's sleep gets any shorter. */
+  suspend(ms: number): void {
+    this.#suspended += ms;
   }
 
   /** Lets time pass and wakes those whose sleep is over. */

@@ -58,6 +58,8 @@ export class S3Service {
   async handle(message: IncomingMessage, response: ServerResponse, expectsContinue: boolean): Promise<void> {
     const requestId = randomUUID();
     response.setHeader('x-amz-request-id', requestId);
+    // Node's own would not be that of the clock in use.
+    response.setHeader('Date', new Date(this.#options.clock.now()).toUTCString());
     // Somebody who hung up is no fault of this server; whoever writes notices by himself.
     response.on('error', (error) =>
       this.#options.logger.debug({ err: error, requestId }, 'S3 server: client gone'),

@@ -1,7 +1,7 @@
 import { isUtf8 } from 'node:buffer';
 import { HTTP_HEAD_MAX_BYTES } from '../../limits.ts';
 
-export type HttpMethod = 'GET' | 'HEAD' | 'PUT' | 'DELETE';
+export type HttpMethod = 'GET' | 'HEAD' | 'PUT' | 'POST' | 'DELETE';
 
 /** What stands before the body of an answer. */
 export interface AnswerHead {

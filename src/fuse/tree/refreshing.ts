@@ -11,6 +11,7 @@ export class Refreshing<T> {
   readonly #load: (previous: T | undefined, signal: AbortSignal) => Promise<T>;
   readonly #options: RefreshingOptions<T>;
   #value: { readonly value: T } | undefined;
+  /** On {@link Clock.elapsed}: what others have changed during a suspend is as old as that was long. */
   #expires = 0;
   #loading: SharedTask<T> | undefined;
   /** Whether somebody learned that the value is out of date after the present load began. */
@@ -57,7 +58,7 @@ export class Refreshing<T> {
     const held = this.#value;
     if (!held) return this.#start().wait(signal);
     const { clock } = this.#options;
-    if (clock.monotonic() < this.#expires) return held.value;
+    if (clock.elapsed() < this.#expires) return held.value;
     const refresh = this.refresh();
     if (!enough(held.value)) await waitAtMost(REFRESH_WAIT_MS, refresh, clock, signal);
     return this.#value?.value ?? held.value;
@@ -92,7 +93,7 @@ export class Refreshing<T> {
           this.#loading = undefined;
           // After a failure, too: a store that is away is not asked again for every file operation.
           const { clock, timeToLiveMs } = this.#options;
-          this.#expires = this.#expiredWhileLoading ? 0 : clock.monotonic() + timeToLiveMs;
+          this.#expires = this.#expiredWhileLoading ? 0 : clock.elapsed() + timeToLiveMs;
         }
       }
     });

@@ -64,6 +64,18 @@ describe('a value that is refreshed', () => {
     expect(await got).toBe(2);
   });
 
+  test('is old after a suspend', async () => {
+    const { clock, loads, refreshing, loaded } = counted();
+    await loaded(1);
+    clock.suspend(TTL_MS - 1);
+    expect(await refreshing.get(never)).toBe(1);
+    clock.suspend(1);
+    const got = refreshing.get(never);
+    expect(loads.length).toBe(2);
+    loads[1]?.finish(2);
+    expect(await got).toBe(2);
+  });
+
   test('is loaded anew when it is old, from what it was', async () => {
     const { clock, loads, refreshing, loaded } = counted();
     await loaded(1);
