@@ -1,10 +1,19 @@
 import { readFileSync } from 'node:fs';
-import { defineConfig } from 'rolldown';
+import { basename } from 'node:path';
+import { defineConfig, type RolldownOptions } from 'rolldown';
 
 const { dependencies, optionalDependencies }: Readonly<Record<string, Readonly<Record<string, string>>>> =
   JSON.parse(readFileSync('package.json', 'utf8'));
 
-/** Threads are named by URL, which no bundler follows. Their files lie beside all others, so that the URLs hold. */
+const common: RolldownOptions = {
+  platform: 'node',
+  external: Object.keys({ ...dependencies, ...optionalDependencies }).map(
+    (name) => new RegExp(`^${name}(/|$)`),
+  ),
+  transform: { target: 'node20.19' },
+};
+
+/** Each of these becomes one file that imports nothing but Node's modules: see src/thread-program.ts. */
 const THREADS = [
   'src/cache/disk-thread.ts',
   'src/ecs/dtool/manifest-thread.ts',
@@ -14,23 +23,29 @@ const THREADS = [
 
 /**
  * Builds the program as a few files. Loading modules is most of what a short command does, near a millisecond for each:
- * ours, and the hundred of zod, which becomes part of the program. All other packages are loaded from node_modules.
+ * ours, the hundred of zod and those of yaml, which become part of the program. All other packages are loaded from
+ * node_modules.
  */
-export default defineConfig({
-  input: ['src/cli.ts', ...THREADS],
-  platform: 'node',
-  external: Object.keys({ ...dependencies, ...optionalDependencies }).map(
-    (name) => new RegExp(`^${name}(/|$)`),
-  ),
-  transform: { target: 'node20.19' },
-  plugins: [
-    {
-      name: 'licence of what becomes part of the program',
-      generateBundle() {
-        const source = readFileSync('node_modules/zod/LICENSE', 'utf8');
-        this.emitFile({ type: 'asset', fileName: 'LICENSE-zod', source });
+export default defineConfig([
+  {
+    ...common,
+    input: 'src/cli.ts',
+    plugins: [
+      {
+        name: 'licences of what becomes part of the program',
+        generateBundle() {
+          for (const name of ['yaml', 'zod']) {
+            const source = readFileSync(`node_modules/${name}/LICENSE`, 'utf8');
+            this.emitFile({ type: 'asset', fileName: `LICENSE-${name}`, source });
+          }
+        },
       },
-    },
-  ],
-  output: { dir: 'dist', cleanDir: true, chunkFileNames: '[name].js', sourcemap: true },
-});
+    ],
+    output: { dir: 'dist', cleanDir: true, chunkFileNames: '[name].js', sourcemap: true },
+  },
+  ...THREADS.map((input) => ({
+    ...common,
+    input,
+    output: { file: `dist/${basename(input, '.ts')}.cjs`, format: 'cjs' as const },
+  })),
+]);

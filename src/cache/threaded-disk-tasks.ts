@@ -1,6 +1,7 @@
-import { Worker } from 'node:worker_threads';
+import type { Worker } from 'node:worker_threads';
 import type { DiskContent } from './disk-slot.ts';
 import type { DiskTasks, DiskUsage, Presence, Verdict } from './disk-tasks.ts';
+import { ThreadProgram } from '../thread-program.ts';
 
 /** What the thread is asked. */
 export type DiskRequest = { readonly directory: string } & (
@@ -18,8 +19,7 @@ interface Waiter {
   readonly reject: (error: Error) => void;
 }
 
-/** The thread's file beside this one, compiled or not. */
-const THREAD = new URL(`./disk-thread${import.meta.url.endsWith('.ts') ? '.ts' : '.js'}`, import.meta.url);
+const THREAD = new ThreadProgram('disk-thread', import.meta.url);
 
 /**
  * Does them in two threads, which are started when they are first needed: one for what takes as long as a content is
@@ -69,7 +69,7 @@ export class ThreadedDiskTasks implements DiskTasks {
   }
 
   #start(name: 'hash' | 'files'): Worker {
-    const thread = new Worker(THREAD, {
+    const thread = THREAD.start({
       name: `cache-${name}`,
       workerData: { lowPriority: name === 'hash' },
     });

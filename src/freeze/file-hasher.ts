@@ -1,7 +1,8 @@
-import { Worker } from 'node:worker_threads';
+import type { Worker } from 'node:worker_threads';
 import PQueue from 'p-queue';
 import { UserError } from '../errors.ts';
 import { FREEZE_HASH_THREADS_MAX } from '../limits.ts';
+import { ThreadProgram } from '../thread-program.ts';
 
 /** What the thread is asked: the MD5s of a file and of its parts, or of the file alone. */
 export interface HashRequest {
@@ -37,8 +38,7 @@ export interface FileHasher {
   close(): Promise<void>;
 }
 
-/** The thread's file beside this one, compiled or not. */
-const THREAD = new URL(`./hash-thread${import.meta.url.endsWith('.ts') ? '.ts' : '.js'}`, import.meta.url);
+const THREAD = new ThreadProgram('hash-thread', import.meta.url);
 
 /** Hashes in threads, which are started when they are first needed. */
 export class ThreadedFileHasher implements FileHasher {
@@ -86,7 +86,7 @@ export class ThreadedFileHasher implements FileHasher {
   }
 
   #start(): Worker {
-    const thread = new Worker(THREAD, { name: 'freeze-hash' });
+    const thread = THREAD.start({ name: 'freeze-hash' });
     this.#threads.add(thread);
     return thread;
   }

@@ -89,7 +89,7 @@ async function readmeOf(
   problems: FreezeProblems,
 ): Promise<Buffer> {
   if (readme) {
-    const flaw = await readmeFlaw(readme);
+    const flaw = readmeFlaw(readme);
     if (flaw !== undefined) problems.refuse('README.yml', flaw);
     return readme;
   }

@@ -1,5 +1,6 @@
 import { isUtf8 } from 'node:buffer';
 import { readFile } from 'node:fs/promises';
+import { parseDocument, stringify } from 'yaml';
 import { messageOf } from '../errors.ts';
 
 /** Who freezes, as dtool's configuration says. */
@@ -15,10 +16,8 @@ export interface FreezeUser {
 }
 
 /** Why the bytes of a README are no YAML, as the end of a sentence; undefined when they are. */
-export async function readmeFlaw(content: Buffer): Promise<string | undefined> {
+export function readmeFlaw(content: Buffer): string | undefined {
   if (!isUtf8(content)) return 'is not UTF-8; save it as UTF-8';
-  // Loading it is a sixth of what a mount does to start, and only a freeze needs it.
-  const { parseDocument } = await import('yaml');
   const [error] = parseDocument(content.toString(), { uniqueKeys: false, prettyErrors: true }).errors;
   return error && `is not YAML; correct it: ${error.message.split('\n')[0]?.replace(/:$/, '')}`;
 }
@@ -35,7 +34,7 @@ export async function makeReadme(
   user: FreezeUser,
   date: string,
 ): Promise<{ readonly text: string } | { readonly flaw: string }> {
-  if (user.readmeTemplatePath === undefined) return { text: await usualReadme(name, user, date) };
+  if (user.readmeTemplatePath === undefined) return { text: usualReadme(name, user, date) };
   let template: string;
   try {
     template = await readFile(user.readmeTemplatePath, 'utf8');
@@ -60,11 +59,11 @@ export async function makeReadme(
     const known = Object.keys(values).join(', ');
     return { flaw: `has ${unknown.join(', ')}; the fields of a template are ${known}, and {{ stands for {` };
   }
-  const flaw = await readmeFlaw(Buffer.from(text));
+  const flaw = readmeFlaw(Buffer.from(text));
   return flaw === undefined ? { text } : { flaw };
 }
 
-async function usualReadme(name: string, user: FreezeUser, date: string): Promise<string> {
+function usualReadme(name: string, user: FreezeUser, date: string): string {
   const { username } = user;
   const fields = {
     description: name,
@@ -74,6 +73,5 @@ async function usualReadme(name: string, user: FreezeUser, date: string): Promis
     owners: [{ name: user.fullName ?? username, email: user.email ?? '', username }],
     creation_date: date,
   };
-  const { stringify } = await import('yaml');
   return `---\n${stringify(fields)}`;
 }

@@ -1,19 +1,12 @@
-import { Worker } from 'node:worker_threads';
 import PQueue from 'p-queue';
 import { FsError } from '../../errors.ts';
 import { MANIFEST_THREADS_MAX } from '../../limits.ts';
+import { ThreadProgram } from '../../thread-program.ts';
 import { FormatError, type ObjectAddress } from './format-error.ts';
 import type { ThreadReply } from './manifest-thread.ts';
 import { type PackedManifest, packManifestText } from './pack-manifest.ts';
 
-/** The thread's file beside this one, compiled or not. */
-const THREAD = new URL(
-  `./manifest-thread${import.meta.url.endsWith('.ts') ? '.ts' : '.js'}`,
-  import.meta.url,
-);
-
-/** Node 20 runs no TypeScript: there, uncompiled, as in tests, the work is done here. */
-const CAN_RUN = THREAD.pathname.endsWith('.js') || Boolean(Reflect.get(process.features, 'typescript'));
+const THREAD = new ThreadProgram('manifest-thread', import.meta.url);
 
 /** Over the whole process: others wait for their turn. */
 const queue = new PQueue({ concurrency: MANIFEST_THREADS_MAX });
@@ -29,7 +22,7 @@ export async function parseInThread(
   where: ObjectAddress,
   signal?: AbortSignal,
 ): Promise<PackedManifest> {
-  const work = CAN_RUN ? run : runHere;
+  const work = THREAD.canRun ? run : runHere;
   return queue.add(async () => work(chunks, where, signal), signal ? { signal } : {});
 }
 
@@ -40,7 +33,7 @@ async function run(
 ): Promise<PackedManifest> {
   signal?.throwIfAborted();
   const arrivals = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT));
-  const thread = new Worker(THREAD, { name: 'manifest', workerData: arrivals.buffer });
+  const thread = THREAD.start({ name: 'manifest', workerData: arrivals.buffer });
   const iterator = chunks[Symbol.asyncIterator]();
   const feed = async (): Promise<void> => {
     const next = await iterator.next();

@@ -1,12 +1,12 @@
 import { closeSync } from 'node:fs';
-import { Worker } from 'node:worker_threads';
+import type { Worker } from 'node:worker_threads';
 import { messageOf } from '../../../../errors.ts';
 import type { Device } from '../device.ts';
+import { ThreadProgram } from '../../../../thread-program.ts';
 import { GONE, MESSAGE_MAX_BYTES, messageOver, type Receiver, type ReceiverOptions } from './receiver.ts';
 import { FREE, SLOTS, STOP_WORD, createSlotMemory, type ReaderData } from './slots.ts';
 
-/** The thread's file beside this one, compiled or not. */
-const THREAD = new URL(`./reader-thread${import.meta.url.endsWith('.ts') ? '.ts' : '.js'}`, import.meta.url);
+const THREAD = new ThreadProgram('reader-thread', import.meta.url);
 
 /** Reads the device in a thread of its own, with nothing but what Node documents. */
 export function receiveByWorker(options: ReceiverOptions): Receiver {
@@ -17,7 +17,7 @@ export function receiveByWorker(options: ReceiverOptions): Receiver {
     messageOver(memory.messages, slot * MESSAGE_MAX_BYTES),
   );
   const workerData: ReaderData = { ...memory, fd: device.fd };
-  const worker = new Worker(THREAD, { workerData, name: 'fuse-reader' });
+  const worker = THREAD.start({ workerData, name: 'fuse-reader' });
   let turn = 0;
   worker.on('message', (result: number | string) => {
     const slot = turn;
