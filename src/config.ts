@@ -1,4 +1,4 @@
-import { readFileSync, statSync } from 'node:fs';
+import { readFile, stat } from 'node:fs/promises';
 import { isIPv4 } from 'node:net';
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -43,8 +43,8 @@ const PREFIX_MAX_BYTES = 1_024 - 36 - '/data/'.length - 40;
 
 /**
  * dtool's configuration, found as `dtoolcore.utils.get_config_value` does: environment, then file, then default. A
- * variable that is set but empty hides the file's; an empty value counts as missing where one is needed. The file is
- * read when the object is made and not again.
+ * variable that is set but empty hides the file's; an empty value counts as missing where one is needed. An object keeps
+ * what the file said when it was loaded.
  */
 export class Config {
   /** Things that the user should know though they stop nothing, one sentence each. */
@@ -55,20 +55,41 @@ export class Config {
   /** Undefined when there is no file. */
   readonly #values: ReadonlyMap<string, unknown> | undefined;
 
-  /**
-   * @param sources default: this process's environment and its user's home
-   * @throws UserError when the file is there but can't be read or is no JSON object
-   */
-  constructor(sources: ConfigSources = { env: process.env, home: process.env['HOME'] || homedir() }) {
+  #reloading: Promise<Config> | undefined;
+
+  private constructor(sources: ConfigSources, path: string, found: ConfigFile | undefined) {
     this.#sources = sources;
-    this.file = join(sources.home, '.config', 'dtool', 'dtool.json');
-    const found = readConfigFile(this.file);
+    this.file = path;
     this.#values = found?.values;
     const exposed =
       found?.readableByAll === true &&
       [...found.values.keys()].some((key) => key.startsWith(SECRET_ACCESS_KEY));
     this.warnings = exposed ? [`Everybody can read the secret keys in ${this.file}: chmod 600 it.`] : [];
     Object.freeze(this);
+  }
+
+  /**
+   * Reads the configuration.
+   *
+   * @param sources default: this process's environment and its user's home
+   * @throws UserError when the file is there but can't be read or is no JSON object
+   */
+  static async load(
+    sources: ConfigSources = { env: process.env, home: process.env['HOME'] || homedir() },
+  ): Promise<Config> {
+    const file = join(sources.home, '.config', 'dtool', 'dtool.json');
+    return new Config(sources, file, await readConfigFile(file));
+  }
+
+  /**
+   * The configuration as its sources have it now. All that ask at the same time share one look: a home that hangs holds
+   * one of the process's few threads for files, and no more.
+   *
+   * @throws UserError as {@link load} does
+   */
+  async reload(): Promise<Config> {
+    this.#reloading ??= Config.load(this.#sources).finally(() => (this.#reloading = undefined));
+    return this.#reloading;
   }
 
   /** dtool's cache directory as an absolute path where one is configured. */
@@ -131,16 +152,6 @@ export class Config {
     });
   }
 
-  /**
-   * The credentials of a bucket as the sources have them now, so that a rotated key is found.
-   *
-   * @throws UserError as the constructor and {@link bucketConfig} do
-   */
-  readCredentials(bucket: string): Credentials {
-    const { accessKeyId, secretAccessKey } = new Config(this.#sources).bucketConfig(bucket);
-    return { accessKeyId, secretAccessKey };
-  }
-
   /** The value in force; null in the file stands for no value, as it does in dtool. */
   #find(key: string): string | undefined {
     const value = this.#sources.env[key] ?? this.#values?.get(key) ?? undefined;
@@ -178,14 +189,14 @@ interface ConfigFile {
   readonly readableByAll: boolean;
 }
 
-function readConfigFile(path: string): ConfigFile | undefined {
+async function readConfigFile(path: string): Promise<ConfigFile | undefined> {
   let text: string;
   let mode: number;
   try {
-    const stat = statSync(path);
-    if (!stat.isFile()) throw new Error('it is no regular file');
-    mode = stat.mode;
-    text = readFileSync(path, 'utf8');
+    const found = await stat(path);
+    if (!found.isFile()) throw new Error('it is no regular file');
+    mode = found.mode;
+    text = await readFile(path, 'utf8');
   } catch (cause) {
     if (isMissing(cause)) return undefined;
     throw new UserError(

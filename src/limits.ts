@@ -252,6 +252,8 @@ export const SIGNATURES_MAX = 1_024;
 
 /** Credentials are taken from the configuration again after this time, or when the store refuses them. */
 export const CREDENTIALS_KEEP_MS = 10_000;
+/** A request whose credentials the store refuses waits so long for the configuration, which may lie on a file system that hangs. */
+export const CREDENTIALS_LOOK_MS = 2_000;
 
 /** A message between a command and a mount, and how long a command waits for its answer. */
 export const CONTROL_MESSAGE_MAX_BYTES = 16 * MiB;

@@ -27,10 +27,11 @@ function writeFile(content: unknown, mode = 0o600): void {
   writeFileSync(file(), typeof content === 'string' ? content : JSON.stringify(content));
   chmodSync(file(), mode);
 }
-const config = (env: Record<string, string | undefined> = {}): Config => new Config({ env, home });
-function userErrorOf(run: () => unknown): UserError {
+const config = async (env: Record<string, string | undefined> = {}): Promise<Config> =>
+  Config.load({ env, home });
+async function userErrorOf(run: () => Promise<unknown>): Promise<UserError> {
   try {
-    run();
+    await run();
   } catch (error) {
     if (error instanceof UserError) return error;
     throw error;
@@ -39,38 +40,42 @@ function userErrorOf(run: () => unknown): UserError {
 }
 
 describe('precedence', () => {
-  test('the environment wins over the file', () => {
+  test('the environment wins over the file', async () => {
     writeFile({ ...COMPLETE, DTOOL_ECS_ACCESS_KEY_ID_b: 'from-file' });
-    expect(config().bucketConfig('b').accessKeyId).toBe('from-file');
-    expect(config({ DTOOL_ECS_ACCESS_KEY_ID_b: 'from-env' }).bucketConfig('b').accessKeyId).toBe('from-env');
+    expect((await config()).bucketConfig('b').accessKeyId).toBe('from-file');
+    expect((await config({ DTOOL_ECS_ACCESS_KEY_ID_b: 'from-env' })).bucketConfig('b').accessKeyId).toBe(
+      'from-env',
+    );
   });
 
-  test('an empty variable hides the value in the file, as in dtool', () => {
+  test('an empty variable hides the value in the file, as in dtool', async () => {
     writeFile({ ...COMPLETE, DTOOL_ECS_DATASET_PREFIX_b: 'u/alice/' });
-    expect(config({ DTOOL_ECS_DATASET_PREFIX_b: '' }).bucketConfig('b').prefix).toBe('');
-    const error = userErrorOf(() => config({ DTOOL_ECS_ENDPOINT_b: '' }).bucketConfig('b'));
+    expect((await config({ DTOOL_ECS_DATASET_PREFIX_b: '' })).bucketConfig('b').prefix).toBe('');
+    const error = await userErrorOf(async () =>
+      (await config({ DTOOL_ECS_ENDPOINT_b: '' })).bucketConfig('b'),
+    );
     expect(error.message).toContain('the environment (DTOOL_ECS_ENDPOINT_b set but empty)');
-    expect(config({ DTOOL_ECS_ENDPOINT_b: '' }).configuredBuckets()).toEqual([]);
+    expect((await config({ DTOOL_ECS_ENDPOINT_b: '' })).configuredBuckets()).toEqual([]);
   });
 
-  test('the key of the README template counts where the other is missing', () => {
+  test('the key of the README template counts where the other is missing', async () => {
     const { DTOOL_ECS_ACCESS_KEY_ID_b: _, ...rest } = COMPLETE;
     const alias = { ...rest, DTOOL_ECS_ACCESS_KEY_b: 'by-alias' };
-    expect(config(alias).bucketConfig('b').accessKeyId).toBe('by-alias');
+    expect((await config(alias)).bucketConfig('b').accessKeyId).toBe('by-alias');
     writeFile({ DTOOL_ECS_ACCESS_KEY_ID_b: 'by-name' });
-    expect(config(alias).bucketConfig('b').accessKeyId).toBe('by-name');
+    expect((await config(alias)).bucketConfig('b').accessKeyId).toBe('by-name');
   });
 
-  test('the other settings', () => {
-    expect(config().cacheDirectory).toBeUndefined();
-    expect(config().userFullName).toBeUndefined();
+  test('the other settings', async () => {
+    expect((await config()).cacheDirectory).toBeUndefined();
+    expect((await config()).userFullName).toBeUndefined();
     writeFile({
       DTOOL_CACHE_DIRECTORY: '/c/file',
       DTOOL_USER_FULL_NAME: 'Ada',
       DTOOL_USER_EMAIL: 'ada@example.org',
       DTOOL_README_TEMPLATE_FPATH: '/t.yml',
     });
-    const { cacheDirectory, userFullName, userEmail, readmeTemplatePath } = config({
+    const { cacheDirectory, userFullName, userEmail, readmeTemplatePath } = await config({
       DTOOL_CACHE_DIRECTORY: '/c/env',
     });
     expect([cacheDirectory, userFullName, userEmail, readmeTemplatePath]).toEqual([
@@ -83,8 +88,8 @@ describe('precedence', () => {
 });
 
 describe('a bucket', () => {
-  test('is validated, completed and frozen', () => {
-    const bucket = config(COMPLETE).bucketConfig('b');
+  test('is validated, completed and frozen', async () => {
+    const bucket = (await config(COMPLETE)).bucketConfig('b');
     expect(bucket).toMatchObject({
       bucket: 'b',
       endpoint: 'https://ecs.example.org:9021',
@@ -100,38 +105,40 @@ describe('a bucket', () => {
     ['u/alice', 'u/alice/'],
     ['u/alice/', 'u/alice/'],
     ['/', '/'],
-  ])('prefix %j is kept for reading and written as %j', (prefix, writePrefix) => {
-    const bucket = config({ ...COMPLETE, DTOOL_ECS_DATASET_PREFIX_b: prefix }).bucketConfig('b');
+  ])('prefix %j is kept for reading and written as %j', async (prefix, writePrefix) => {
+    const bucket = (await config({ ...COMPLETE, DTOOL_ECS_DATASET_PREFIX_b: prefix })).bucketConfig('b');
     expect(bucket).toMatchObject({ prefix, writePrefix });
   });
 
-  test('null in the file is no value', () => {
+  test('null in the file is no value', async () => {
     writeFile({ DTOOL_ECS_DATASET_PREFIX_b: null });
-    expect(config(COMPLETE).bucketConfig('b').prefix).toBe('');
+    expect((await config(COMPLETE)).bucketConfig('b').prefix).toBe('');
   });
 
   test.each(['my-bucket', 'my.bucket', 'My_Bucket', '-x', 'a', '1.2.3', 'x'.repeat(255)])(
     'name %s',
-    (name) => {
+    async (name) => {
       const env = Object.fromEntries(
         Object.entries(COMPLETE).map(([key, value]) => [key.replace(/b$/, () => name), value]),
       );
-      expect(config(env).bucketConfig(name).bucket).toBe(name);
-      expect(config(env).configuredBuckets()).toEqual([name]);
+      expect((await config(env)).bucketConfig(name).bucket).toBe(name);
+      expect((await config(env)).configuredBuckets()).toEqual([name]);
     },
   );
 
   test.each(['', '.', '..', 'a/b', '.a', 'a.', 'a..b', 'ü', 'a b', 'a\n', '10.0.0.1', 'x'.repeat(256)])(
     '%j is no name',
-    (name) => {
-      expect(userErrorOf(() => config().bucketConfig(name)).message).toContain('is no name of a bucket');
+    async (name) => {
+      expect((await userErrorOf(async () => (await config()).bucketConfig(name))).message).toContain(
+        'is no name of a bucket',
+      );
     },
   );
 
   test.each(['http://127.0.0.1:9000', 'https://h', 'https://h/s3', 'http://[::1]:80'])(
     'endpoint %s',
-    (endpoint) => {
-      const bucket = config({ ...COMPLETE, DTOOL_ECS_ENDPOINT_b: endpoint }).bucketConfig('b');
+    async (endpoint) => {
+      const bucket = (await config({ ...COMPLETE, DTOOL_ECS_ENDPOINT_b: endpoint })).bucketConfig('b');
       expect(bucket.endpoint).toBe(endpoint.replace(':80', ''));
     },
   );
@@ -144,9 +151,9 @@ describe('a bucket', () => {
     [`https://${SECRET}@h`, 'user name or password'],
     [`https://h?key=${SECRET}`, 'query'],
     [`https://h/#${SECRET}`, 'fragment'],
-  ])('endpoint %s is refused and not shown', (endpoint, reason) => {
-    const error = userErrorOf(() =>
-      config({ ...COMPLETE, DTOOL_ECS_ENDPOINT_b: endpoint }).bucketConfig('b'),
+  ])('endpoint %s is refused and not shown', async (endpoint, reason) => {
+    const error = await userErrorOf(async () =>
+      (await config({ ...COMPLETE, DTOOL_ECS_ENDPOINT_b: endpoint })).bucketConfig('b'),
     );
     expect(error.message).toContain('DTOOL_ECS_ENDPOINT_b');
     expect(error.message).toContain(reason);
@@ -158,22 +165,26 @@ describe('a bucket', () => {
     ['DTOOL_ECS_ACCESS_KEY_ID_b', ' alice'],
     ['DTOOL_ECS_DATASET_PREFIX_b', 'u/alice/\n'],
     ['DTOOL_ECS_DATASET_PREFIX_b', 'x'.repeat(1_000)],
-  ])('%s with a value that can only be a mistake: %j', (key, value) => {
-    const error = userErrorOf(() => config({ ...COMPLETE, [key]: value }).bucketConfig('b'));
+  ])('%s with a value that can only be a mistake: %j', async (key, value) => {
+    const error = await userErrorOf(async () =>
+      (await config({ ...COMPLETE, [key]: value })).bucketConfig('b'),
+    );
     expect(error.message).toContain(key);
     expect(inspect(error)).not.toContain(value.trim());
   });
 
-  test('a value that is no string', () => {
+  test('a value that is no string', async () => {
     writeFile({ ...COMPLETE, DTOOL_ECS_SECRET_ACCESS_KEY_b: 12345678 });
-    const error = userErrorOf(() => config().bucketConfig('b'));
+    const error = await userErrorOf(async () => (await config()).bucketConfig('b'));
     expect(error.message).toBe(`DTOOL_ECS_SECRET_ACCESS_KEY_b in ${file()} is no string.`);
   });
 });
 
 describe('what is missing', () => {
-  test('is named together with where it was looked for', () => {
-    const error = userErrorOf(() => config({ DTOOL_ECS_ENDPOINT_other: 'https://h' }).bucketConfig('b'));
+  test('is named together with where it was looked for', async () => {
+    const error = await userErrorOf(async () =>
+      (await config({ DTOOL_ECS_ENDPOINT_other: 'https://h' })).bucketConfig('b'),
+    );
     expect(error.message).toBe(
       'Bucket b: DTOOL_ECS_ENDPOINT_b, DTOOL_ECS_ACCESS_KEY_ID_b, DTOOL_ECS_SECRET_ACCESS_KEY_b are missing; ' +
         `looked in the environment and ${file()} (no such file).`,
@@ -181,9 +192,9 @@ describe('what is missing', () => {
     expect(error.advice).toContain('other');
   });
 
-  test('of a bucket that is there in part', () => {
+  test('of a bucket that is there in part', async () => {
     writeFile({ ...COMPLETE, DTOOL_ECS_ACCESS_KEY_ID_b: '' });
-    const error = userErrorOf(() => config().bucketConfig('b'));
+    const error = await userErrorOf(async () => (await config()).bucketConfig('b'));
     expect(error.message).toBe(
       `Bucket b: DTOOL_ECS_ACCESS_KEY_ID_b is missing; looked in the environment and ${file()}.`,
     );
@@ -192,117 +203,117 @@ describe('what is missing', () => {
 });
 
 describe('configuredBuckets', () => {
-  test('are those with an endpoint, from both places, sorted', () => {
+  test('are those with an endpoint, from both places, sorted', async () => {
     writeFile({
       DTOOL_ECS_ENDPOINT_zeta: 'x',
       DTOOL_ECS_ENDPOINT_both: 'x',
       DTOOL_ECS_ACCESS_KEY_ID_none: 'x',
     });
     const env = { 'DTOOL_ECS_ENDPOINT_a.b-c': 'x', DTOOL_ECS_ENDPOINT_both: 'y', DTOOL_ECS_ENDPOINT_: 'z' };
-    expect(config(env).configuredBuckets()).toEqual(['a.b-c', 'both', 'zeta']);
+    expect((await config(env)).configuredBuckets()).toEqual(['a.b-c', 'both', 'zeta']);
   });
 });
 
 describe('the file', () => {
-  test('that is broken is named with the place, and not quoted', () => {
+  test('that is broken is named with the place, and not quoted', async () => {
     writeFile(`{\n  "DTOOL_ECS_SECRET_ACCESS_KEY_b": "${SECRET}",\n  "x": ${SECRET}\n}`);
-    const error = userErrorOf(() => config());
+    const error = await userErrorOf(async () => await config());
     expect(error.message).toBe(`${file()} is not JSON: line 3, column 8.`);
     expect(inspect(error)).not.toContain(SECRET);
   });
 
-  test.each(['[]', '"x"', 'null', '1'])('that is %s is no configuration', (content) => {
+  test.each(['[]', '"x"', 'null', '1'])('that is %s is no configuration', async (content) => {
     writeFile(content);
-    expect(userErrorOf(() => config()).message).toBe(`${file()} is not a JSON object.`);
+    expect((await userErrorOf(async () => await config())).message).toBe(`${file()} is not a JSON object.`);
   });
 
-  test('that is no file', () => {
+  test('that is no file', async () => {
     mkdirSync(file(), { recursive: true });
-    expect(userErrorOf(() => config()).message).toContain(`${file()} can't be read: it is no regular file`);
+    expect((await userErrorOf(async () => await config())).message).toContain(
+      `${file()} can't be read: it is no regular file`,
+    );
   });
 
-  test('that can not be read', () => {
+  test('that can not be read', async () => {
     mkdirSync(join(home, '.config/dtool'), { recursive: true });
     symlinkSync('dtool.json', file());
-    const error = userErrorOf(() => config());
+    const error = await userErrorOf(async () => await config());
     expect(error.message).toContain(`${file()} can't be read: ELOOP`);
     expect(error.advice).toBeDefined();
   });
 
-  test('with a folder that is a file is as good as none', () => {
+  test('with a folder that is a file is as good as none', async () => {
     writeFileSync(join(home, '.config'), '');
-    expect(config(COMPLETE).bucketConfig('b').bucket).toBe('b');
+    expect((await config(COMPLETE)).bucketConfig('b').bucket).toBe('b');
   });
 
-  test('__proto__ is a key like any other', () => {
+  test('__proto__ is a key like any other', async () => {
     writeFile('{"__proto__": {"DTOOL_USER_EMAIL": "x"}, "constructor": "y"}');
-    expect(config().userEmail).toBeUndefined();
-    expect(config().configuredBuckets()).toEqual([]);
+    expect((await config()).userEmail).toBeUndefined();
+    expect((await config()).configuredBuckets()).toEqual([]);
   });
 
-  test('with secrets that everybody may read is worth a warning', () => {
+  test('with secrets that everybody may read is worth a warning', async () => {
     writeFile(COMPLETE, 0o644);
-    expect(config().warnings).toEqual([`Everybody can read the secret keys in ${file()}: chmod 600 it.`]);
+    expect((await config()).warnings).toEqual([
+      `Everybody can read the secret keys in ${file()}: chmod 600 it.`,
+    ]);
     writeFile(COMPLETE, 0o640);
-    expect(config().warnings).toEqual([]);
+    expect((await config()).warnings).toEqual([]);
     writeFile({ DTOOL_USER_EMAIL: 'x' }, 0o644);
-    expect(config().warnings).toEqual([]);
+    expect((await config()).warnings).toEqual([]);
   });
 });
 
 describe('secrets', () => {
-  test('show in no representation of the configuration', () => {
+  test('show in no representation of the configuration', async () => {
     writeFile(COMPLETE);
-    for (const value of [
-      config(),
-      config(COMPLETE),
-      config().bucketConfig('b'),
-      config().readCredentials('b'),
-    ]) {
+    for (const value of [await config(), await config(COMPLETE), (await config()).bucketConfig('b')]) {
       expect(inspect(value, { depth: null, showHidden: true, getters: true })).not.toContain(SECRET);
       expect(JSON.stringify(value)).not.toContain(SECRET);
       expect(JSON.stringify(Object.entries(value))).not.toContain(SECRET);
     }
-    const { secretAccessKey } = config().bucketConfig('b');
+    const { secretAccessKey } = (await config()).bucketConfig('b');
     expect(String(secretAccessKey)).toBe('[hidden]');
     expect(JSON.stringify(secretAccessKey)).toBe('"[hidden]"');
     expect(inspect(secretAccessKey)).toBe('[hidden]');
     expect(JSON.stringify(structuredClone(secretAccessKey))).toBe('{}');
   });
 
-  test('are read afresh when asked for, from both places', () => {
+  test('are read afresh when asked for, from both places', async () => {
     writeFile(COMPLETE);
     const env: Record<string, string> = {};
-    const before = config(env);
+    const before = await config(env);
     writeFile({ ...COMPLETE, DTOOL_ECS_SECRET_ACCESS_KEY_b: 'rotated' });
     expect(before.bucketConfig('b').secretAccessKey.reveal()).toBe(SECRET);
-    expect(before.readCredentials('b').secretAccessKey.reveal()).toBe('rotated');
+    expect((await before.reload()).bucketConfig('b').secretAccessKey.reveal()).toBe('rotated');
     env['DTOOL_ECS_ACCESS_KEY_ID_b'] = 'bob';
-    expect(before.readCredentials('b').accessKeyId).toBe('bob');
+    expect((await before.reload()).bucketConfig('b').accessKeyId).toBe('bob');
     writeFile('{');
-    expect(() => before.readCredentials('b')).toThrow(UserError);
+    await expect(before.reload()).rejects.toThrow(UserError);
+  });
+
+  test('are read once for all that ask at the same time', async () => {
+    writeFile(COMPLETE);
+    const before = await config();
+    const [first, second] = await Promise.all([before.reload(), before.reload()]);
+    expect(first).toBe(second);
+    expect(await before.reload()).not.toBe(first);
   });
 });
 
-test('plain http is warned about, unless it stays within this computer', () => {
-  const warningFor = (endpoint: string): string | undefined =>
-    plainHttpWarning(
-      new Config({
-        env: {
-          DTOOL_ECS_ENDPOINT_b: endpoint,
-          DTOOL_ECS_ACCESS_KEY_ID_b: 'a',
-          DTOOL_ECS_SECRET_ACCESS_KEY_b: 's',
-        },
-        home: '/nonexistent',
-      }).bucketConfig('b'),
-    );
+test('plain http is warned about, unless it stays within this computer', async () => {
+  const warningFor = async (endpoint: string): Promise<string | undefined> => {
+    const env = { ...COMPLETE, DTOOL_ECS_ENDPOINT_b: endpoint };
+    return plainHttpWarning((await Config.load({ env, home: '/nonexistent' })).bucketConfig('b'));
+  };
   for (const endpoint of ['http://ecs.example.org', 'http://10.0.0.1:9020', 'http://localhost.example.org'])
-    expect(warningFor(endpoint), endpoint).toContain('plain http');
+    expect(await warningFor(endpoint), endpoint).toContain('plain http');
   for (const endpoint of [
     'https://ecs.example.org',
     'http://localhost:9020',
     'http://127.0.0.9',
     'http://[::1]:1',
   ])
-    expect(warningFor(endpoint), endpoint).toBeUndefined();
+    expect(await warningFor(endpoint), endpoint).toBeUndefined();
 });

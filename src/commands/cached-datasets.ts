@@ -69,7 +69,7 @@ export async function withCachedDatasets<T>(
   options: CacheOptions & { readonly cacheIsRequired?: boolean },
   act: (cached: CachedDatasets) => Promise<T>,
 ): Promise<T> {
-  const config = new Config();
+  const config = await Config.load();
   const choice = diskCacheOf(config, options);
   const disk =
     choice &&

@@ -8,10 +8,10 @@ import { silentLogger } from '../log.ts';
 /**
  * Opens the store of a bucket for a command, which shares it with nothing else and tells what goes wrong by itself.
  *
- * @throws UserError as {@link openBucketStore}
+ * @throws UserError when it is not, or wrongly, configured
  */
 export function openCommandBucket(bucket: string, config: Config): BucketStore {
-  return openBucketStore(bucket, {
+  return openBucketStore(config.bucketConfig(bucket), {
     config,
     clock: systemClock,
     log: silentLogger,

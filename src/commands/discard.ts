@@ -70,7 +70,7 @@ async function discardUuid(
   const name = givenBucket ?? first?.bucket;
   if (name === undefined)
     return wrongUsage(`error: no freeze here has begun ${uuid}; say where it is with --bucket <name>`);
-  const bucket = openCommandBucket(name, new Config());
+  const bucket = openCommandBucket(name, await Config.load());
   try {
     await bucket.check(REGISTRATION_PREFIX);
     const mine = journals.filter(

@@ -28,7 +28,7 @@ type LocalOptions = FreezeCommandOptions & { readonly bucket: string };
 export async function freezeDirectory(directory: string, options: LocalOptions): Promise<void> {
   // V8 would rather let the remains of many small requests pile up than collect them: twice the memory.
   setFlagsFromString('--optimize-for-size');
-  const config = new Config();
+  const config = await Config.load();
   const bucket = openCommandBucket(options.bucket, config);
   const insecure = plainHttpWarning(bucket.config);
   if (insecure !== undefined) printError(insecure);

@@ -59,7 +59,7 @@ export async function lsCommand(
   targets: readonly string[],
   options: { readonly json: boolean },
 ): Promise<void> {
-  const config = new Config();
+  const config = await Config.load();
   const parsed =
     targets.length > 0
       ? await Promise.all(targets.map(parseTarget))

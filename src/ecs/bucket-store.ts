@@ -15,6 +15,7 @@ import type { StoreCounters } from './store-counters.ts';
 
 /** What the stores of all buckets of a process share. */
 export interface StoreEnvironment {
+  /** Where the keys of all buckets are looked up again. */
   readonly config: Config;
   readonly clock: Clock;
   readonly log: Logger;
@@ -45,14 +46,13 @@ const CHECK_TRIES = 3;
 /**
  * Puts the store of a bucket together: retry over exchange of keys over correction of the date over limit over log over S3,
  * so that a request that waits for its next try takes nobody's place.
- *
- * @throws UserError when the bucket is not, or wrongly, configured
  */
-export function openBucketStore(bucket: string, environment: StoreEnvironment): BucketStore {
+export function openBucketStore(config: BucketConfig, environment: StoreEnvironment): BucketStore {
   const { clock, log, limiter, counters, tries } = environment;
-  const config = environment.config.bucketConfig(bucket);
+  const { bucket } = config;
   const credentials = new KeptCredentials({
-    read: () => environment.config.readCredentials(bucket),
+    initial: config,
+    read: async () => (await environment.config.reload()).bucketConfig(bucket),
     clock,
     log,
   });

@@ -9,7 +9,7 @@ const { ok, warn, fail } = findingsOf('configuration');
 export async function* checkConfiguration(): AsyncGenerator<Finding, Config | undefined, undefined> {
   let config: Config;
   try {
-    config = new Config();
+    config = await Config.load();
   } catch (error) {
     yield fail(messageOf(error), error instanceof UserError ? error.advice : undefined);
     return undefined;

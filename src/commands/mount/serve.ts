@@ -42,7 +42,7 @@ export async function serveMount(
   let metrics: MetricsServer | undefined;
   try {
     if (options.metricsPort !== undefined) metrics = await listenForMetrics(options.metricsPort, log);
-    const config = new Config();
+    const config = await Config.load();
     warnings.push(...warningsOf(config, options.all ? allBuckets(config) : buckets));
     for (const warning of warnings) log.warn(warning);
     mount = await startMount(

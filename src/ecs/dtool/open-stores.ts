@@ -31,7 +31,7 @@ export async function openStores(
 ): Promise<readonly BucketStore[]> {
   const opened = await Promise.allSettled(
     buckets.map(async (bucket) => {
-      const store = openBucketStore(bucket, environment);
+      const store = openBucketStore(environment.config.bucketConfig(bucket), environment);
       try {
         await store.check(REGISTRATION_PREFIX);
         return store;

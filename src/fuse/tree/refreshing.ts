@@ -1,7 +1,7 @@
 import type { Clock } from '../../clock.ts';
 import { REFRESH_WAIT_MS } from '../../limits.ts';
 import { SharedTask } from '../../shared-task.ts';
-import { waitAtMost } from './patience.ts';
+import { waitAtMost } from '../../wait-at-most.ts';
 
 /**
  * A value from the store that is loaded when it is first needed, and again when it is needed after its time to live.

@@ -8,7 +8,7 @@ import { readOnlyAttributes, type Ownership } from './attributes.ts';
 import type { DirectoryChanges, RenameMode } from './changes.ts';
 import { inodeNumber } from './inode-numbers.ts';
 import type { Attributes, DirectoryEntries, DirectoryNode, Node, Timestamp } from './node.ts';
-import { waitAtMost } from './patience.ts';
+import { waitAtMost } from '../../wait-at-most.ts';
 import { settle, StagedDirectory } from './staging-directory.ts';
 import { type FolderRemoval, StagedFolder } from './staging-folder.ts';
 import type { Place } from './staging-node.ts';
