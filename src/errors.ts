@@ -1,47 +1,7 @@
-/**
- * What can go wrong, in the words of POSIX. The numbers belong to the kernel side (`fuse/errno.ts`).
- */
-const FS_ERROR_CODES = [
-  'EACCES',
-  'EAGAIN',
-  'EBADF',
-  'EBUSY',
-  'EDQUOT',
-  'EEXIST',
-  'EFBIG',
-  'EILSEQ',
-  'EINPROGRESS',
-  'EINTR',
-  'EINVAL',
-  'EIO',
-  'EISDIR',
-  'ELOOP',
-  'EMLINK',
-  'EMFILE',
-  'ENAMETOOLONG',
-  'ENFILE',
-  'ENODATA',
-  'ENOENT',
-  'ENOMEM',
-  'ENOSPC',
-  'ENOSYS',
-  'ENOTDIR',
-  'ENOTEMPTY',
-  'ENOTSUP',
-  'ENXIO',
-  'EPERM',
-  'ERANGE',
-  'EROFS',
-  'ESTALE',
-  'ETXTBSY',
-  'EXDEV',
-] as const;
-export type FsErrorCode = (typeof FS_ERROR_CODES)[number];
+import type { ErrnoName } from './errno.ts';
 
-/** Whether a file operation may end with a code, such as one that the local file system gave. */
-export function isFsErrorCode(code: unknown): code is FsErrorCode {
-  return (FS_ERROR_CODES as readonly unknown[]).includes(code);
-}
+/** What can go wrong with a file operation, in the words of POSIX: every error that Linux has. */
+export type FsErrorCode = ErrnoName;
 
 /**
  * An error that a file operation ends with. The message is written for the user: what happened, to which

@@ -244,7 +244,12 @@ export async function startMount(config: Config, options: MountOptions, log: Log
     for (const store of stores) store.close();
     await metadata?.close();
     await disk?.close();
-    await Promise.all(Array.from(stagings.values(), async ({ area }) => area.close()));
+    await Promise.all(
+      Array.from(stagings.values(), async ({ area, root }) => {
+        await root.closed();
+        await area.close();
+      }),
+    );
   };
 
   let session: Session;

@@ -17,6 +17,8 @@ export interface StagedFolder {
   readonly path: string;
   /** Paths below the folder of the files that are open for writing, each once. */
   writers(): readonly string[];
+  /** Paths below the folder of the files that may not be what programs wrote, each with the code of the error. */
+  failed(): Promise<ReadonlyMap<string, string>>;
   /**
    * From now on nothing in it can be changed: who tries gets EBUSY. Resolves when the changes that are under way have
    * ended; may be repeated.
@@ -231,7 +233,7 @@ export class StagedFreezes {
         name,
         // Without the seal it can only be refused.
         dryRun: !isSealed,
-        obstacles: openFor(writers),
+        obstacles: onlyFinish ? [] : await obstaclesOf(folder, writers),
         keep: keepStaging,
         onlyFinish,
         signal,
@@ -257,7 +259,7 @@ export class StagedFreezes {
   ): Promise<StagedResult> {
     try {
       const { signal } = new AbortController();
-      const obstacles = openFor(folder.writers());
+      const obstacles = await obstaclesOf(folder, folder.writers());
       return await this.#freeze(folder, { name, dryRun: true, obstacles, signal, onProgress });
     } catch (error) {
       if (error instanceof FreezeRefused) return refusedTo(folder, error);
@@ -360,8 +362,15 @@ export class StagedFreezes {
   }
 }
 
-function openFor(writers: readonly string[]): readonly FreezeProblem[] {
-  return writers.map((path) => ({ path, reason: 'is open for writing; close it' }));
+async function obstaclesOf(
+  folder: StagedFolder,
+  writers: readonly string[],
+): Promise<readonly FreezeProblem[]> {
+  const failed = Array.from(await folder.failed(), ([path, code]) => ({
+    path,
+    reason: `was not written as it should be (${code}); remove it, or write it anew from its beginning`,
+  }));
+  return [...writers.map((path) => ({ path, reason: 'is open for writing; close it' })), ...failed];
 }
 
 /** What a journal says of a folder that no freeze of this process is busy with. */

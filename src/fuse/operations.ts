@@ -98,9 +98,14 @@ export class Operations {
     await changes.allocate(offset, length, keepSize);
   }
 
-  /** Puts a file on disk; what can't be changed is as durable as it gets. */
+  /** Puts a file on disk, whatever it is open for; what can't be changed is as durable as it gets. */
   async syncFile(handle: number, dataOnly: boolean): Promise<void> {
-    await this.#handles.file(handle).file.changes?.sync(dataOnly);
+    await this.#handles.file(handle).file.sync?.(dataOnly);
+  }
+
+  /** Closes one descriptor of a handle, which stays open: see `OpenFile.flush`. */
+  async flush(handle: number): Promise<void> {
+    await this.#handles.file(handle).file.flush?.();
   }
 
   async syncDirectory(node: Node): Promise<void> {

@@ -15,6 +15,7 @@ export class FakeFolder implements StagedFolder {
   name: string;
   readonly path: string;
   open: string[] = [];
+  readonly failures = new Map<string, string>();
   sealed = false;
   /** All that was asked of it. */
   readonly calls: string[] = [];
@@ -26,6 +27,10 @@ export class FakeFolder implements StagedFolder {
 
   writers(): readonly string[] {
     return this.open;
+  }
+
+  async failed(): Promise<ReadonlyMap<string, string>> {
+    return this.failures;
   }
 
   async seal(): Promise<void> {

@@ -1,4 +1,4 @@
-import { FsError } from '../../src/errors.ts';
+import { FsError, type FsErrorCode } from '../../src/errors.ts';
 import type {
   AttributeChanges,
   DirectoryChanges,
@@ -34,6 +34,12 @@ export function memoryTree(
     space: async () => ({ bytes: 0, files: 0 }),
   };
 }
+
+/**
+ * What becomes of writes that are on their way: with a code, those that made a file longer are lost, and fsync(2) and
+ * close(2) of the descriptor that wrote them fail with it, as on a network file system whose quota is used up.
+ */
+export const memoryFaults: { flush: FsErrorCode | undefined } = { flush: undefined };
 
 /** What the trees of this process were asked. */
 export const memoryCounts = { writes: 0, longestWriteBytes: 0, syncs: 0 };
@@ -103,6 +109,8 @@ export class MemoryFile extends MemoryNode implements FileNode {
   readonly kind = 'file';
   readonly changes: NodeChanges = this.nodeChanges();
   size = 0;
+  /** Up to where it is safe. */
+  #durable = 0;
   /** By index; a missing one is zeros. */
   readonly #chunks = new Map<number, Uint8Array>();
 
@@ -113,9 +121,6 @@ export class MemoryFile extends MemoryNode implements FileNode {
         memoryCounts.longestWriteBytes = Math.max(memoryCounts.longestWriteBytes, data.length);
         this.write(offset, data);
       },
-      sync: async () => {
-        memoryCounts.syncs += 1;
-      },
       allocate: async (offset, length, keepSize) => {
         if (!keepSize) this.size = Math.max(this.size, offset + length);
       },
@@ -123,6 +128,11 @@ export class MemoryFile extends MemoryNode implements FileNode {
     return {
       changes,
       close: () => {},
+      flush: async () => this.#flush(),
+      sync: async () => {
+        memoryCounts.syncs += 1;
+        this.#flush();
+      },
       read: async (offset, length, _, use) => use(this.read(offset, length)),
     };
   }
@@ -159,6 +169,14 @@ export class MemoryFile extends MemoryNode implements FileNode {
     this.ctime = this.mtime;
   }
 
+  #flush(): void {
+    if (memoryFaults.flush !== undefined && this.size > this.#durable) {
+      this.#truncate(this.#durable);
+      throw new FsError(memoryFaults.flush, 'lost what was on its way');
+    }
+    this.#durable = this.size;
+  }
+
   protected override setAttributes(changes: AttributeChanges): void {
     if (changes.size !== undefined) this.#truncate(changes.size);
     super.setAttributes(changes);
@@ -169,6 +187,7 @@ export class MemoryFile extends MemoryNode implements FileNode {
     for (const index of this.#chunks.keys()) if (index > last) this.#chunks.delete(index);
     this.#chunks.get(last)?.fill(0, size - last * CHUNK_BYTES);
     this.size = size;
+    this.#durable = Math.min(this.#durable, size);
     this.mtime = now();
   }
 }

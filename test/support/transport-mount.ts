@@ -3,11 +3,13 @@ import { once } from 'node:events';
 import { mkdtemp, rmdir } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
+import type { FsErrorCode } from '../../src/errors.ts';
 import { compileProgram } from './run-typescript.ts';
 import { isMounted, run } from './test-mounts.ts';
 import type {
   TransportProgramMessage,
   TransportProgramOptions,
+  TransportProgramRequest,
   TransportProgramState,
 } from './transport-program.ts';
 
@@ -40,7 +42,16 @@ export class TransportMount {
   }
 
   async state(): Promise<TransportProgramState> {
-    this.#child.send('state');
+    return this.#ask('state');
+  }
+
+  /** Lets closing of files in memory fail from now on, or no more. */
+  async failClose(code?: FsErrorCode): Promise<void> {
+    await this.#ask(code === undefined ? {} : { flush: code });
+  }
+
+  async #ask(request: TransportProgramRequest): Promise<TransportProgramState> {
+    this.#child.send(request);
     const message = await this.#next();
     if (message.tell !== 'state') throw new Error(JSON.stringify(message));
     return message.state;

@@ -2,7 +2,7 @@
  * A program that mounts a tree over a transport and tells its parent over the IPC channel when it has, and whenever it
  * is asked, what it was asked to do. Its only argument is a {@link TransportProgramOptions} as JSON. SIGTERM unmounts.
  */
-import { messageOf } from '../../src/errors.ts';
+import { type FsErrorCode, messageOf } from '../../src/errors.ts';
 import { Area } from '../../src/fuse/staging/area.ts';
 import { pace } from '../../src/fuse/staging/pace.ts';
 import { startSession } from '../../src/fuse/session.ts';
@@ -15,7 +15,7 @@ import { StagingRoot } from '../../src/fuse/tree/staging-root.ts';
 import { systemClock } from '../../src/clock.ts';
 import { createLogger } from '../../src/log.ts';
 import { createFixture } from './fixture-tree.ts';
-import { memoryCounts, memoryTree } from './memory-tree.ts';
+import { memoryCounts, memoryFaults, memoryTree } from './memory-tree.ts';
 
 export interface TransportProgramOptions {
   readonly mountpoint: string;
@@ -38,6 +38,9 @@ export interface TransportProgramState {
   readonly longestWriteBytes: number;
   readonly syncs: number;
 }
+
+/** Sets what the tree in memory is to fail with, see {@link memoryFaults}, or only asks for the state, which is the answer to both. */
+export type TransportProgramRequest = 'state' | { readonly flush?: FsErrorCode };
 
 export type TransportProgramMessage =
   | { readonly tell: 'ready' }
@@ -90,7 +93,8 @@ async function serve(): Promise<void> {
     refreshSeconds: 60,
     log,
   });
-  process.on('message', () => {
+  process.on('message', (request: TransportProgramRequest) => {
+    if (request !== 'state') memoryFaults.flush = request.flush;
     tell({ tell: 'state', state: { openHandles: session.openHandles, ...memoryCounts } });
   });
   process.once('SIGTERM', () => void session.unmount());

@@ -4,6 +4,7 @@ import { basename, join, relative } from 'node:path';
 import { FsError, messageOf, UserError } from '../../errors.ts';
 import type { Logger } from '../../log.ts';
 import { makePrivateDirectory } from '../../private-files.ts';
+import { FailedFiles } from './failed-files.ts';
 import { loadLibc, type Libc } from './libc.ts';
 import * as local from './local-files.ts';
 import { pace } from './pace.ts';
@@ -28,7 +29,8 @@ export interface AreaOptions {
  *   never used again for another one,
  * - `names/<name>`, a symbolic link to it for each name, so that giving another name is one step,
  * - `removed/<id>`, what is removed: in one step for who looks, and then file by file,
- * - `owner`, locked by the mount that owns it.
+ * - `owner`, locked by the mount that owns it,
+ * - `failed`, which files failed to be written.
  *
  * It holds the only copy of somebody's data: nothing in it is deleted but by who asked for it, and what a crash has left
  * without a name gets one.
@@ -38,12 +40,20 @@ export class Area {
   readonly path: string;
   /** Undefined where koffi is missing. */
   readonly libc: Libc | undefined;
+  readonly failed: FailedFiles;
   readonly #lock: OwnerLock;
   readonly #log: Logger;
 
-  private constructor(path: string, lock: OwnerLock, libc: Libc | undefined, log: Logger) {
+  private constructor(
+    path: string,
+    lock: OwnerLock,
+    libc: Libc | undefined,
+    failed: FailedFiles,
+    log: Logger,
+  ) {
     this.path = path;
     this.libc = libc;
+    this.failed = failed;
     this.#lock = lock;
     this.#log = log;
   }
@@ -70,7 +80,8 @@ export class Area {
         mountpoint,
         since: new Date().toISOString(),
       });
-      const area = new Area(path, lock, await loadLibc(), log);
+      const failed = await FailedFiles.open(join(path, 'failed'), log);
+      const area = new Area(path, lock, await loadLibc(), failed, log);
       try {
         await area.#recover();
         return area;
@@ -182,6 +193,7 @@ export class Area {
 
   /** Lets another mount have it. */
   async close(): Promise<void> {
+    await this.failed.close();
     await this.#lock.release();
   }
 

@@ -1,5 +1,5 @@
-import { getSystemErrorName } from 'node:util';
-import { FsError, isFsErrorCode } from '../../errors.ts';
+import { nameOfErrno } from '../../errno.ts';
+import { FsError } from '../../errors.ts';
 import { pace } from './pace.ts';
 
 /**
@@ -23,6 +23,8 @@ export interface Libc {
   removeXattr(target: Target, name: string): Promise<void>;
   /** renameat2(2) with RENAME_EXCHANGE. */
   exchange(from: string, to: string): Promise<void>;
+  /** Returns another descriptor of the same open file, as dup(2) does; programs that are started do not get it. Never waits. */
+  duplicate(fd: number): number;
   /** fallocate(2). */
   allocate(fd: number, offset: number, length: number, keepSize: boolean): Promise<void>;
 }
@@ -39,6 +41,7 @@ const UTIME_NOW = 0x3fffffffn;
 const UTIME_OMIT = 0x3ffffffen;
 const RENAME_EXCHANGE = 2;
 const FALLOC_FL_KEEP_SIZE = 1;
+const F_DUPFD_CLOEXEC = 1030;
 const XATTR_CREATE = 1;
 const XATTR_REPLACE = 2;
 /** XATTR_SIZE_MAX and XATTR_LIST_MAX: no value and no list of names is longer. */
@@ -98,6 +101,7 @@ export async function loadLibc(): Promise<Libc | undefined> {
   const setxattr = both('lsetxattr', 'fsetxattr', ['str', 'void *', 'size_t', 'int']);
   const removexattr = both('lremovexattr', 'fremovexattr', ['str']);
   const renameat2 = ifThere(() => caller('renameat2', ['int', 'str', 'int', 'str', 'uint']));
+  const fcntl = libc.func('fcntl', 'int', ['int', 'int', '...']);
   const fallocate = caller('fallocate', ['int', 'int', 'int64_t', 'int64_t'], 'int', false);
 
   return {
@@ -132,6 +136,11 @@ export async function loadLibc(): Promise<Libc | undefined> {
       if (!renameat2) throw new FsError('EINVAL', 'this C library can not exchange names');
       await renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_EXCHANGE);
     },
+    duplicate(fd) {
+      const copy = Number(fcntl(fd, F_DUPFD_CLOEXEC, 'int', 0));
+      if (copy < 0) throw systemError('fcntl', koffi.errno());
+      return copy;
+    },
     async allocate(fd, offset, length, keepSize) {
       await fallocate(fd, keepSize ? FALLOC_FL_KEEP_SIZE : 0, offset, length);
     },
@@ -154,6 +163,6 @@ function timespec(time: NanosecondTime): readonly [bigint, bigint] {
 }
 
 function systemError(call: string, errno: number): FsError {
-  const code = getSystemErrorName(-errno);
-  return new FsError(isFsErrorCode(code) ? code : 'EIO', `${call}: ${code}`);
+  const code = nameOfErrno(errno) ?? 'EIO';
+  return new FsError(code, `${call}: ${code}`);
 }

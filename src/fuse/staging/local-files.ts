@@ -1,8 +1,9 @@
 import * as fs from 'node:fs';
-import { FsError, isFsErrorCode, messageOf } from '../../errors.ts';
+import { nameOfErrno } from '../../errno.ts';
+import { FsError, messageOf } from '../../errors.ts';
 import { LOCAL_QUICK_BYTES, LOCAL_WRITE_BUFFERS_MAX } from '../../limits.ts';
 import { pace } from './pace.ts';
-import type { Target } from './libc.ts';
+import type { Libc, Target } from './libc.ts';
 
 /*
  * The local file system: Node's functions on paths and plain descriptors, as promises that reject with an FsError. What
@@ -37,10 +38,14 @@ async function act(start: (done: fs.NoParamCallback) => void): Promise<void> {
   return call<void>((done) => start((error) => done(error, undefined)));
 }
 
-/** What the local file system said, in our words; what has none of its own is EIO. */
+/**
+ * Returns what the local file system said as an FsError: by number, since Node has no names for some. Whatever has no number
+ * is EIO.
+ */
 export function localError(error: unknown): FsError {
-  const code = error instanceof Error && 'code' in error ? error.code : undefined;
-  return new FsError(isFsErrorCode(code) ? code : 'EIO', `local disk: ${messageOf(error)}`, { cause: error });
+  const errno = error instanceof Error && 'errno' in error ? error.errno : undefined;
+  const code = typeof errno === 'number' ? nameOfErrno(-errno) : undefined;
+  return new FsError(code ?? 'EIO', `local disk: ${messageOf(error)}`, { cause: error });
 }
 
 export const open = async (path: string, flags: number, mode = 0): Promise<number> =>
@@ -50,6 +55,22 @@ export const open = async (path: string, flags: number, mode = 0): Promise<numbe
   );
 
 export const close = async (fd: number): Promise<void> => act((done) => fs.close(fd, done));
+
+/**
+ * Closes one of several descriptors of an open file, as a program does that has finished with it: file systems that put off
+ * writes tell then what became of them. Without the system call they are told by fsync(2), which takes longer on some.
+ */
+export async function flush(fd: number, libc: Libc | undefined): Promise<void> {
+  if (!libc) {
+    if (!pace.isLocal) await sync(fd, true);
+    return;
+  }
+  const copy = libc.duplicate(fd);
+  await quickly(
+    () => fs.closeSync(copy),
+    async () => close(copy),
+  );
+}
 
 export const readdir = async (path: string): Promise<readonly string[]> =>
   call((done) => fs.readdir(path, done));

@@ -14,6 +14,12 @@ const LOCAL_TYPES: ReadonlySet<number> = new Set([
  */
 class Pace {
   #slowUntil = Number.POSITIVE_INFINITY;
+  #isLocal = false;
+
+  /** Whether files are on a local disk, where a write that was answered can't fail later on close(2). */
+  get isLocal(): boolean {
+    return this.#isLocal;
+  }
 
   /** Whether calls may be made on this thread. */
   get isQuick(): boolean {
@@ -22,7 +28,8 @@ class Pace {
 
   /** @param type of the file system that files are on, as statfs(2) has it */
   startOn(type: number): void {
-    this.#slowUntil = LOCAL_TYPES.has(type) ? 0 : Number.POSITIVE_INFINITY;
+    this.#isLocal = LOCAL_TYPES.has(type);
+    this.#slowUntil = this.#isLocal ? 0 : Number.POSITIVE_INFINITY;
   }
 
   /** Makes a call on this thread. */

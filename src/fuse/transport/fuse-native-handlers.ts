@@ -125,6 +125,7 @@ function uncounted(operations: Operations, signal: AbortSignal, log: Logger): Ha
         await operations.write(handle, position, buffer);
         return length;
       }, reply),
+    flush: (_path, handle, reply) => serve(async () => operations.flush(handle), reply),
     fsync: (_path, dataOnly, handle, reply) =>
       serve(async () => operations.syncFile(handle, dataOnly !== 0), reply),
     fsyncdir: (path, _dataOnly, _handle, reply) =>

@@ -46,6 +46,7 @@ declare module 'fuse-native' {
     listxattr(path: string, room: Buffer, reply: Reply): void;
     /** The buffer is free with the reply, which is as that of `read`. */
     write(path: string, fh: number, buffer: Buffer, length: number, position: number, reply: Reply): void;
+    flush(path: string, handle: number, reply: Reply): void;
     fsync(path: string, dataOnly: number, fh: number, reply: Reply): void;
     fsyncdir(path: string, dataOnly: number, fh: number, reply: Reply): void;
     setxattr(path: string, name: string, value: Buffer, position: number, flags: number, reply: Reply): void;

@@ -84,8 +84,6 @@ export interface DirectoryChanges extends NodeChanges {
 export interface OpenFileChanges {
   /** Writes all of `data` at `offset`; it must be done with the buffer when it first awaits anything. */
   write(offset: number, data: Uint8Array): Promise<void>;
-  /** Puts content, and unless `dataOnly` attributes, on disk. */
-  sync(dataOnly: boolean): Promise<void>;
   /** Reserves space, so that a later write can't fail for want of it; extends the file unless `keepSize`. */
   allocate(offset: number, length: number, keepSize: boolean): Promise<void>;
 }

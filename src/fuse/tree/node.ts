@@ -112,6 +112,19 @@ export interface OpenFile {
   ): Promise<T>;
   /** Absent where the file can't be changed. */
   readonly changes?: OpenFileChanges;
+  /**
+   * Puts the file's content, and unless `dataOnly` its attributes, on disk: all that was written, through whichever handle.
+   * Absent where nothing is ever on its way there.
+   *
+   * @throws FsError
+   */
+  sync?(dataOnly: boolean): Promise<void>;
+  /**
+   * One descriptor of the handle is being closed. Absent where that can't fail.
+   *
+   * @throws FsError which close(2) fails with, such as EDQUOT of a network file system that has put off its writes
+   */
+  flush?(): Promise<void>;
   /** Gives up read-ahead and what else the handle holds. Called once. */
   close(): void;
 }

@@ -150,7 +150,10 @@ export class StagedDirectory extends StagedBase implements DirectoryNode {
     const flags = OPEN_FLAGS[access] | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
     const fd = await local.open(path, flags, mode);
     try {
-      const node = this.tree.madeFile(await settle(fd, owner, mode), place);
+      const stat = await settle(fd, owner, mode);
+      // A mark is that of a file that was removed: the local file system uses inodes again.
+      await this.tree.failedFiles.delete(stat.ino);
+      const node = this.tree.madeFile(stat, place);
       return { node, file: node.opened(fd, access) };
     } catch (error) {
       await local.close(fd);
@@ -179,7 +182,7 @@ export class StagedDirectory extends StagedBase implements DirectoryNode {
       } finally {
         this.changed();
       }
-      this.tree.peek(stat)?.unlinked({ directory: this, name }, stat);
+      await this.tree.unlinked(stat, { directory: this, name });
     });
   }
 
@@ -223,7 +226,7 @@ export class StagedDirectory extends StagedBase implements DirectoryNode {
     } finally {
       this.changed();
     }
-    if (taken) this.tree.peek(taken)?.unlinked({ directory: this, name }, taken);
+    if (taken) await this.tree.unlinked(taken, { directory: this, name });
   }
 
   async #move(from: Place, stat: BigIntStats, to: Place, mode: 'replace' | 'no-replace'): Promise<void> {

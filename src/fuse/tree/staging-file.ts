@@ -1,6 +1,6 @@
 import { constants } from 'node:fs';
 import * as local from '../staging/local-files.ts';
-import type { Target } from '../staging/libc.ts';
+import type { Libc, Target } from '../staging/libc.ts';
 import type { NodeChanges, OpenFileChanges } from './changes.ts';
 import type { Access, FileNode, OpenFile } from './node.ts';
 import { StagedBase } from './staging-node.ts';
@@ -30,15 +30,69 @@ export class StagedFile extends StagedBase implements FileNode {
   /** Takes over a descriptor. */
   opened(fd: number, access: Access): OpenFile {
     this.#descriptors.set(fd, access);
-    if (access !== 'read') this.tree.writers.add(this);
+    if (isWriting(access)) {
+      this.tree.writers.add(this);
+      if (!this.tree.sizes.has(this)) this.tree.sizes.set(this, 0);
+    }
     return new OpenStagedFile(this.tree, this, fd, access);
   }
 
-  /** A descriptor is about to be closed. */
-  closed(fd: number): void {
+  /** Gives a descriptor up and closes it. */
+  close(fd: number): void {
     this.#descriptors.delete(fd);
-    if ([...this.#descriptors.values()].some(isWriting)) return;
-    if (this.tree.writers.delete(this)) this.#settled();
+    const isLastWriter = ![...this.#descriptors.values()].some(isWriting) && this.tree.writers.delete(this);
+    this.tree.closing(this.#close(fd, isLastWriter));
+  }
+
+  /** A program was told that the file goes up to here. */
+  wrote(end: number): void {
+    const known = this.tree.sizes.get(this);
+    if (known !== undefined && known < end) this.tree.sizes.set(this, end);
+  }
+
+  /** Something failed after which the file may not be what programs wrote. Resolves when the next mount would know. */
+  async lost(error: unknown): Promise<void> {
+    await this.tree.failedFiles.add(this.ino, error instanceof FsError ? error.code : 'EIO');
+  }
+
+  protected override async truncate(size: number): Promise<void> {
+    const known = this.tree.sizes.get(this);
+    // Before it is: who compares meanwhile must not take it for a loss.
+    if (known !== undefined && known > size) this.tree.sizes.set(this, size);
+    await super.truncate(size);
+    this.wrote(size);
+    if (size === 0) await this.tree.failedFiles.delete(this.ino);
+  }
+
+  async #close(fd: number, isLastWriter: boolean): Promise<void> {
+    try {
+      await local.close(fd);
+      if (isLastWriter) await this.#compare();
+    } catch (error) {
+      // Every write was answered, and nobody is left to be told of what came of it.
+      this.tree.failed(error, this.places.length > 0 ? this.path : undefined);
+      await this.lost(error);
+    } finally {
+      if (isLastWriter && !this.tree.writers.has(this)) {
+        this.tree.sizes.delete(this);
+        this.#settled();
+      }
+      // Nobody can ever freeze it.
+      if (this.#descriptors.size === 0 && this.attributes().nlink === 0)
+        await this.tree.failedFiles.delete(this.ino);
+    }
+  }
+
+  /** Looks whether the file on disk is as long as what was written, unless somebody writes again. */
+  async #compare(): Promise<void> {
+    await this.tree.lock.shared(async () => {
+      const [place] = this.places;
+      const stat = place && this.folder?.isThere === true ? await local.lstat(this.path) : undefined;
+      const written = this.tree.sizes.get(this) ?? 0;
+      if (stat?.ino === this.ino && stat.size < written && !this.tree.writers.has(this)) {
+        throw new FsError('EIO', `${stat.size} bytes are on disk of ${written} that were written`);
+      }
+    });
   }
 
   override changed(): void {
@@ -77,6 +131,7 @@ class OpenStagedFile implements OpenFile {
   readonly changes?: OpenFileChanges;
   readonly #node: StagedFile;
   readonly #fd: number;
+  readonly #libc: Libc | undefined;
   /** Calls that use the descriptor: a reader that gave up does not stop its own. */
   #busy = 0;
   #isClosed = false;
@@ -84,10 +139,14 @@ class OpenStagedFile implements OpenFile {
   constructor(tree: StagingTree, node: StagedFile, fd: number, access: Access) {
     this.#node = node;
     this.#fd = fd;
+    this.#libc = tree.libc;
     if (!isWriting(access)) return;
     this.changes = {
-      write: async (offset, data) => this.#use(local.write(fd, offset, data)),
-      sync: async (dataOnly) => this.#use(local.sync(fd, dataOnly)),
+      write: async (offset, data) => {
+        const end = offset + data.length;
+        await this.#orLost(this.#use(local.write(fd, offset, data)));
+        node.wrote(end);
+      },
       allocate: async (offset, length, keepSize) => {
         if (!tree.libc) throw new FsError('ENOTSUP', 'reserving space needs the package koffi');
         await this.#use(tree.libc.allocate(fd, offset, length, keepSize));
@@ -102,6 +161,14 @@ class OpenStagedFile implements OpenFile {
     use: (parts: readonly Uint8Array[]) => T,
   ): Promise<T> {
     return use([await this.#use(local.read(this.#fd, offset, length))]);
+  }
+
+  async sync(dataOnly: boolean): Promise<void> {
+    await this.#orLost(this.#use(local.sync(this.#fd, dataOnly)));
+  }
+
+  async flush(): Promise<void> {
+    await this.#orLost(this.#use(local.flush(this.#fd, this.#libc)));
   }
 
   close(): void {
@@ -122,8 +189,16 @@ class OpenStagedFile implements OpenFile {
 
   #closeIfIdle(): void {
     if (!this.#isClosed || this.#busy > 0) return;
-    this.#node.closed(this.#fd);
-    // Every write was answered for; what a late error of a network file system says, nobody is left to hear but the log.
-    local.close(this.#fd).catch((error: unknown) => this.#node.failed(error));
+    this.#node.close(this.#fd);
+  }
+
+  /** Awaits what leaves the file in doubt if it fails. */
+  async #orLost(work: Promise<void>): Promise<void> {
+    try {
+      await work;
+    } catch (error) {
+      await this.#node.lost(error);
+      throw error;
+    }
   }
 }

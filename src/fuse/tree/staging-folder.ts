@@ -1,4 +1,4 @@
-import { FsError } from '../../errors.ts';
+import { FsError, type FsErrorCode } from '../../errors.ts';
 import type { StagedDirectory } from './staging-directory.ts';
 import type { StagingTree } from './staging-tree.ts';
 
@@ -43,9 +43,14 @@ export class StagedFolder {
     });
   }
 
+  /** Paths below the folder of the files that failed to be written and were not written anew, each with the error. */
+  async failed(): Promise<ReadonlyMap<string, FsErrorCode>> {
+    return this.#tree.lock.shared(async () => this.#tree.failedFiles.below(this.path));
+  }
+
   /**
    * From now on nothing in it can be changed: who tries gets EBUSY. Resolves when the changes that are under way have
-   * ended.
+   * ended, and files that were closed are closed on the local disk.
    *
    * @throws FsError EBUSY when files are open for writing, with their names; ESTALE when it was removed
    */
@@ -56,6 +61,7 @@ export class StagedFolder {
       if (writers.length > 0) throw new FsError('EBUSY', `open for writing: ${writers.join(', ')}`);
       this.#state = 'sealed';
     });
+    await this.#tree.closed();
   }
 
   /** Lets it be changed again. */

@@ -108,6 +108,10 @@ export abstract class StagedBase {
     return this.path;
   }
 
+  protected async truncate(size: number): Promise<void> {
+    await local.truncate(this.onDisk(true), size);
+  }
+
   attributes(): Attributes {
     if (this.#isOutdated) this.#look();
     this.#attributes ??= this.#attributesOf(this.#stat);
@@ -117,11 +121,6 @@ export abstract class StagedBase {
   /** Something was done that may have changed its attributes. */
   changed(): void {
     this.#isOutdated = true;
-  }
-
-  /** Something went wrong that nobody can be told of any more. */
-  failed(error: unknown): void {
-    this.tree.failed(error);
   }
 
   protected nodeChanges(): NodeChanges {
@@ -152,7 +151,7 @@ export abstract class StagedBase {
   }
 
   async #setAttributes({ size, uid, gid, mode, atime, mtime }: AttributeChanges): Promise<void> {
-    if (size !== undefined) await local.truncate(this.onDisk(true), size);
+    if (size !== undefined) await this.truncate(size);
     if (uid !== undefined || gid !== undefined) {
       await local.chown(this.onDisk(), uid ?? UNCHANGED, gid ?? UNCHANGED);
     }

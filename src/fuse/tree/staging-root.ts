@@ -78,7 +78,7 @@ export class StagingRoot implements DirectoryNode, StagingTop, FolderRemoval {
   private constructor(area: Area, options: StagingRootOptions) {
     this.#area = area;
     this.#options = options;
-    this.#tree = new StagingTree(options.bucket, area.libc, options.log, options.onSettled);
+    this.#tree = new StagingTree(options.bucket, area, options.log, options.onSettled);
     this.#tree.top = this;
   }
 
@@ -91,6 +91,11 @@ export class StagingRoot implements DirectoryNode, StagingTop, FolderRemoval {
 
   get directory(): DirectoryNode {
     return this;
+  }
+
+  /** Resolves when all files that nobody has open any more are closed on the local disk, too. */
+  async closed(): Promise<void> {
+    await this.#tree.closed();
   }
 
   /** All that are being staged. */

@@ -1,6 +1,8 @@
 import type { BigIntStats } from 'node:fs';
 import { messageOf } from '../../errors.ts';
 import type { Logger } from '../../log.ts';
+import type { Area } from '../staging/area.ts';
+import type { FailedFiles } from '../staging/failed-files.ts';
 import type { Libc } from '../staging/libc.ts';
 import * as local from '../staging/local-files.ts';
 import { PathLock } from '../staging/path-lock.ts';
@@ -31,6 +33,11 @@ export class StagingTree {
   readonly onSettled: (path: string) => void;
   /** Files that are open for writing. */
   readonly writers = new Set<StagedFile>();
+  /** Bytes that these, and those that are being closed, have at least on disk, as far as programs were told. */
+  readonly sizes = new Map<StagedFile, number>();
+  /** Files that failed to be written. */
+  readonly failedFiles: FailedFiles;
+  readonly #closing = new Set<Promise<void>>();
   readonly #bucket: string;
   readonly #log: Logger;
   /** By the local inode, which is one for all names of a file. Whoever needs a node holds it. */
@@ -39,16 +46,36 @@ export class StagingTree {
     if (this.#nodes.get(ino)?.deref() === undefined) this.#nodes.delete(ino);
   });
 
-  constructor(bucket: string, libc: Libc | undefined, log: Logger, onSettled: (path: string) => void) {
+  constructor(
+    bucket: string,
+    { libc, failed }: Pick<Area, 'libc' | 'failed'>,
+    log: Logger,
+    onSettled: (path: string) => void,
+  ) {
     this.#bucket = bucket;
     this.libc = libc;
+    this.failedFiles = failed;
     this.onSettled = onSettled;
     this.#log = log;
   }
 
   /** Something went wrong that nobody can be told of any more. */
-  failed(error: unknown): void {
-    this.#log.error({ bucket: this.#bucket, error: messageOf(error) }, 'the local disk failed a staged file');
+  failed(error: unknown, path?: string): void {
+    this.#log.error(
+      { bucket: this.#bucket, path, error: messageOf(error) },
+      'the local disk failed a staged file',
+    );
+  }
+
+  /** Takes the end of a file that is being closed, which never rejects. */
+  closing(end: Promise<void>): void {
+    this.#closing.add(end);
+    void end.finally(() => this.#closing.delete(end));
+  }
+
+  /** Resolves when all files that nobody has open any more are closed on the local disk, too. */
+  async closed(): Promise<void> {
+    await Promise.all(this.#closing);
   }
 
   /** The inode number that is shown for a local one. */
@@ -96,6 +123,16 @@ export class StagingTree {
   /** The node of a local file or directory, if it is known. */
   peek(stat: BigIntStats): StagedNode | undefined {
     return this.#nodes.get(stat.ino)?.deref();
+  }
+
+  /**
+   * A name of something was removed.
+   *
+   * @param before what it was before that
+   */
+  async unlinked(before: BigIntStats, place: Place): Promise<void> {
+    this.peek(before)?.unlinked(place, before);
+    if (before.nlink === 1n) await this.failedFiles.delete(before.ino);
   }
 
   /** Its last name is gone, and the local file system may use the inode again. */

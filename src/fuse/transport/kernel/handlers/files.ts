@@ -61,13 +61,11 @@ export const fallocate: Handler = {
   },
 };
 
-/**
- * FLUSH: close(2) of one descriptor. Every write was done when it was answered, so nothing is left to do; but only when
- * it is asked does the kernel first write what a mapping has changed.
- */
+/** FLUSH: close(2) of one descriptor, before which the kernel writes what a mapping has changed. */
 export const flush: Handler = {
   input: FlushIn,
-  handle(_connection, request) {
+  async handle({ operations }, request) {
+    await operations.flush(FlushIn.get.fh(request.view, BODY));
     request.reply();
   },
 };
