@@ -245,6 +245,15 @@ export const KERNEL_CHANGING_SECONDS_MAX = 5;
 export const KERNEL_NOTIFICATIONS_MAX = 10_000;
 /** The kernel keeps the listing of a frozen directory up to this size; it has no attributes, which a long `ls -l` needs. */
 export const KERNEL_CACHED_LISTING_ENTRIES_MAX = 256;
+/**
+ * A caller that has been sent a signal, and waits on, is looked at again after the first pause; the pauses double up to the
+ * other: SIGKILL then takes so long at most. So many callers are looked at at once.
+ */
+export const CALLER_LOOK_MIN_MS = 20;
+export const CALLER_LOOK_MAX_MS = 250;
+export const CALLER_LOOKS_AT_ONCE_MAX = 8;
+/** A caller that the mount can't see waits so long after a signal: a call that takes longer is EINTR. */
+export const UNKNOWN_CALLER_WAIT_MS = 10_000;
 /** mount(8), umount(8) and fusermount3 are given this long. */
 export const MOUNT_COMMAND_TIMEOUT_MS = 30_000;
 

@@ -14,6 +14,7 @@ import { describeErrors } from './transport/errors.ts';
 import { describeNames } from './transport/names.ts';
 import type { Place } from './transport/place.ts';
 import { describePrograms } from './transport/programs.ts';
+import { describeSignals } from './transport/signals.ts';
 import type { Deviation } from './transport-deviations.ts';
 import { describeLikeness } from './transport-property.ts';
 
@@ -86,6 +87,7 @@ export function describeTransport(name: string, contract: TransportContract): vo
     describeAttributes(place);
     describeErrors(place);
     describePrograms(place);
+    describeSignals(place);
     describeLikeness(() => root, deviates);
 
     test('in the end nothing is open', async () => {

@@ -3,6 +3,8 @@ import { OutHeader } from '../../src/fuse/transport/kernel/abi/replies.ts';
 import { InHeader } from '../../src/fuse/transport/kernel/abi/requests.ts';
 import { Connection, type ReplySink } from '../../src/fuse/transport/kernel/connection.ts';
 import { dispatch } from '../../src/fuse/transport/kernel/dispatcher.ts';
+import type { CallerState } from '../../src/fuse/transport/kernel/caller-state.ts';
+import { type Clock, systemClock } from '../../src/clock.ts';
 import { Operations } from '../../src/fuse/operations.ts';
 import type { Tree } from '../../src/fuse/tree/node.ts';
 import { type Logger, silentLogger } from '../../src/log.ts';
@@ -24,15 +26,30 @@ export class FakeKernel implements ReplySink {
   readonly inits: (UserError | undefined)[] = [];
   /** Whether replies are taken; when not, the caller was killed meanwhile. */
   takes = true;
+  /** What every caller is about to do that has been sent a signal. */
+  caller: CallerState = 'leaving';
+  /** The thread that requests come from. */
+  threadId = 4242;
+  /** The threads that were looked at, one after the other. */
+  readonly lookedAt: number[] = [];
   #lastUnique = 0n;
 
-  constructor(tree: Tree, log: Logger = silentLogger) {
+  constructor(tree: Tree, log: Logger = silentLogger, clock: Clock = systemClock) {
     this.operations = new Operations(tree);
     this.connection = new Connection(this.operations, this, {
       refreshSeconds: 60,
       log,
       onInit: (refusal) => this.inits.push(refusal),
+      callerState: async (threadId) => {
+        this.lookedAt.push(threadId);
+        return this.caller;
+      },
+      clock,
     });
+  }
+
+  get looks(): number {
+    return this.lookedAt.length;
   }
 
   write(bytes: Uint8Array, length: number): boolean {
@@ -55,7 +72,14 @@ export class FakeKernel implements ReplySink {
   /** Sends a request and returns its unique number. */
   send(opcode: OpcodeName | number, node: number, body: Uint8Array = Buffer.alloc(0)): bigint {
     this.#lastUnique += 2n;
-    this.sendRaw(request(typeof opcode === 'number' ? opcode : Opcode[opcode], this.#lastUnique, node, body));
+    const message = request(
+      typeof opcode === 'number' ? opcode : Opcode[opcode],
+      this.#lastUnique,
+      node,
+      body,
+    );
+    message.writeUInt32LE(this.threadId, InHeader.at.pid);
+    this.sendRaw(message);
     return this.#lastUnique;
   }
 

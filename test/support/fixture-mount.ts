@@ -46,6 +46,8 @@ export interface FixtureState extends FixtureCounts {
   /** Nodes that the kernel knows. */
   readonly nodes: number;
   readonly waiting: number;
+  /** Callers that have been sent a signal and go on waiting. */
+  readonly watched: number;
   readonly openHandles: number;
   readonly descriptors: number;
   readonly threads: number;
@@ -89,6 +91,7 @@ async function serve(): Promise<void> {
           ...fixture.counts,
           nodes: mount.knownNodes,
           waiting: mount.waitingRequests,
+          watched: mount.watchedCallers,
           openHandles: operations.openHandles,
           descriptors: readdirSync('/proc/self/fd').length,
           threads: readdirSync('/proc/self/task').length,

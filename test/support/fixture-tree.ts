@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { FsError } from '../../src/errors.ts';
 import { GiB, KiB } from '../../src/limits.ts';
 import type {
@@ -19,6 +20,9 @@ export const MTIME = { seconds: 1_600_000_000, nanoseconds: 123_456_789 };
 /** Before 1970, to see that the sign gets through. */
 export const OLD_MTIME = { seconds: -86_400, nanoseconds: 500_000_000 };
 const PART_BYTES = 256 * KiB;
+const SLOW_MS = 3;
+const LATE_MS = 700;
+const SLOW_ENTRIES = 10;
 
 export const wideName = (index: number): string => `file-${String(index).padStart(6, '0')}.bin`;
 
@@ -60,6 +64,7 @@ export interface Fixture {
  * wide/            {@link WIDE_ENTRIES} empty files
  * stuck            a file whose reads wait for ever and ignore their signal; obedient: they heed it
  * stuck-dir/       a directory whose lookups wait for ever
+ * slow/            file-0 to file-9 ("some"), each call about which takes some milliseconds, and late, which takes long to be found
  * changing/        file (lives until the next refresh), late (see {@link Fixture.late})
  * ```
  */
@@ -189,6 +194,47 @@ export function createFixture(owner: { readonly uid: number; readonly gid: numbe
       ['user.empty', Buffer.alloc(0)],
     ]),
   };
+  // As a store that takes some time, and whose requests are given up when nobody wants them.
+  const pause = async (ms: number, signal: AbortSignal): Promise<void> => sleep(ms, undefined, { signal });
+  const slowContent = Buffer.from('some');
+  const slowFile = (): FileNode => {
+    const fixed = attributes('file', slowContent.length);
+    return {
+      kind: 'file',
+      lifetime: 'none',
+      attributes: () => fixed,
+      async open(signal) {
+        await pause(SLOW_MS, signal);
+        return {
+          read: async (offset, length, reading, use) => {
+            await pause(SLOW_MS, reading);
+            return use([slowContent.subarray(offset, offset + length)]);
+          },
+          close() {},
+        };
+      },
+    };
+  };
+  const slowEntries = Array.from({ length: SLOW_ENTRIES }, (_, index) => ({
+    name: `file-${index}`,
+    node: slowFile(),
+  }));
+  const late = slowFile();
+  const slow: DirectoryNode = {
+    ...directory(
+      slowEntries,
+      async (name, signal) => {
+        await pause(name === 'late' ? LATE_MS : SLOW_MS, signal);
+        return name === 'late' ? late : slowEntries.find((one) => one.name === name)?.node;
+      },
+      'none',
+    ),
+    async list(signal) {
+      await pause(SLOW_MS, signal);
+      return slowEntries;
+    },
+  };
+
   const stuckDirectory = directory([], (_name, signal) => forever(signal, false));
   const root = plain(
     {
@@ -205,6 +251,7 @@ export function createFixture(owner: { readonly uid: number; readonly gid: numbe
       stuck: file(4096, (_offset, _length, signal) => forever(signal, false)),
       obedient: file(4096, (_offset, _length, signal) => forever(signal, true)),
       'stuck-dir': stuckDirectory,
+      slow,
       changing,
       'grüße 🙂.txt': text('unicode'),
     },

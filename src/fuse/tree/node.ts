@@ -46,6 +46,8 @@ interface AnyNode {
   /** What is known now; never waits. */
   attributes(): Attributes;
   readonly lifetime: Lifetime;
+  /** Whether it is of the local disk: it answers within milliseconds, and an open file is a descriptor of this process. */
+  readonly isLocal?: true;
   /** Absent where there are none. */
   readonly xattrs?: Xattrs;
   /** Absent where nothing can be changed. */

@@ -29,6 +29,7 @@ export abstract class StagedBase {
   abstract readonly kind: StagedNode['kind'];
   /** Nobody else changes it. */
   readonly lifetime = 'forever';
+  readonly isLocal = true;
   readonly ino: bigint;
   readonly xattrs: Xattrs;
   protected readonly tree: StagingTree;

@@ -42,6 +42,7 @@ const FILES_REFUSED = 'only directories can be in staging/: each becomes a datas
 export class StagingRoot implements DirectoryNode, StagingTop, FolderRemoval {
   readonly kind = 'directory';
   readonly lifetime = 'forever';
+  readonly isLocal = true;
   readonly changes: DirectoryChanges = {
     setAttributes: async () => notHere('the attributes of staging/ are fixed'),
     setXattr: async () => notHere('staging/ has no extended attributes'),

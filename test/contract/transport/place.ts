@@ -25,7 +25,7 @@ export const RENAME_EXCHANGE = 2;
 export const RENAME_WHITEOUT = 4;
 
 const present = new Map<string, boolean>();
-for (const program of ['python3', 'rsync', 'git', 'setpriv', 'fallocate'])
+for (const program of ['python3', 'rsync', 'git', 'setpriv', 'fallocate', 'cc'])
   present.set(program, await hasProgram(program));
 export const has = (program: string): boolean => present.get(program) === true;
 

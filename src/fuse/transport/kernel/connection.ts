@@ -1,8 +1,11 @@
+import { type Clock, systemClock } from '../../../clock.ts';
 import { FsError, type UserError } from '../../../errors.ts';
 import type { Logger } from '../../../log.ts';
 import type { Operations } from '../../operations.ts';
 import type { Node } from '../../tree/node.ts';
 import { Opcode } from './abi/opcodes.ts';
+import { type CallerState, callerState } from './caller-state.ts';
+import { CallerWatch } from './caller-watch.ts';
 import { InodeTable } from './inode-table.ts';
 import type { Request } from './request.ts';
 
@@ -22,6 +25,9 @@ export interface ConnectionOptions {
   readonly log: Logger;
   /** Told once, when the kernel has introduced itself: what keeps us from serving it, if anything does. */
   readonly onInit: (refusal: UserError | undefined) => void;
+  /** Looks at the thread of a caller; default: through /proc. */
+  readonly callerState?: (threadId: number) => Promise<CallerState>;
+  readonly clock?: Clock;
 }
 
 /**
@@ -37,6 +43,7 @@ export class Connection {
   readonly log: Logger;
   readonly onInit: (refusal: UserError | undefined) => void;
   readonly #waiting = new Map<number, Request>();
+  readonly #callers: CallerWatch;
   /** To be told of the next request that was answered. */
   #onSettled: (() => void)[] = [];
   #ending = false;
@@ -48,11 +55,17 @@ export class Connection {
     this.refreshSeconds = options.refreshSeconds;
     this.log = options.log;
     this.onInit = options.onInit;
+    this.#callers = new CallerWatch(options.callerState ?? callerState, options.clock ?? systemClock);
   }
 
   /** The number of requests that wait. */
   get waiting(): number {
     return this.#waiting.size;
+  }
+
+  /** The number of callers that have been sent a signal and whose requests go on. */
+  get watchedCallers(): number {
+    return this.#callers.size;
   }
 
   /** @throws FsError ESTALE */
@@ -74,6 +87,7 @@ export class Connection {
   settle(request: Request): void {
     if (this.#waiting.get(request.unique) !== request) return;
     this.#waiting.delete(request.unique);
+    this.#callers.forget(request);
     for (const told of this.#onSettled.splice(0)) told();
   }
 
@@ -86,9 +100,13 @@ export class Connection {
     }
   }
 
-  /** The caller of a request gives up. One that was answered meanwhile is unknown here, and that is fine. */
-  interrupt(unique: number): void {
-    this.#waiting.get(unique)?.interrupt();
+  /**
+   * The caller of a request has been sent a signal. It ends the request if the caller is about to leave, now or later. A
+   * request that was answered meanwhile is unknown here, and that is fine.
+   */
+  signalled(unique: number): void {
+    const request = this.#waiting.get(unique);
+    if (request?.isInterruptible === true) this.#callers.watch(request);
   }
 
   #mayLock(nodeIds: readonly number[]): boolean {

@@ -45,6 +45,10 @@ export class KernelMount implements MountedKernel {
     return this.#parts.connection.waiting;
   }
 
+  get watchedCallers(): number {
+    return this.#parts.connection.watchedCallers;
+  }
+
   unmount(): Promise<void> {
     this.#unmounting ??= this.#unmount();
     return this.#unmounting;

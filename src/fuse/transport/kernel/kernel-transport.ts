@@ -32,6 +32,8 @@ export interface MountedKernel extends MountedTransport {
   readonly knownNodes: number;
   /** Requests that wait for their answer. */
   readonly waitingRequests: number;
+  /** Callers that have been sent a signal and whose requests go on. */
+  readonly watchedCallers: number;
 }
 
 /**

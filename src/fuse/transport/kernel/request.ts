@@ -5,6 +5,7 @@ import { errnoOf, errnoOfCode } from '../../errno.ts';
 import { OutHeader } from './abi/replies.ts';
 import { InHeader } from './abi/requests.ts';
 import type { Connection } from './connection.ts';
+import type { Node } from '../../tree/node.ts';
 import { replyBytes, replyHead, replyView } from './reply-buffer.ts';
 
 /** A buffer that a request was read into. It is used again as soon as the request has been dispatched. */
@@ -29,6 +30,8 @@ export class Request {
   readonly nodeId: number;
   readonly uid: number;
   readonly gid: number;
+  /** The thread that waits for the reply; 0 where the mount can't see into its pid namespace. */
+  readonly threadId: number;
   readonly #connection: Connection;
   // The two halves of `unique` as they came, so that the reply has them whatever they are.
   readonly #unique0: number;
@@ -36,6 +39,7 @@ export class Request {
   #message: Message | undefined;
   readonly #length: number;
   #controller: AbortController | undefined;
+  #isInterruptible = true;
   #answered = false;
 
   /** @param length bytes of the message, at least those of the header */
@@ -49,6 +53,7 @@ export class Request {
     this.nodeId = InHeader.get.nodeid(view, 0);
     this.uid = InHeader.get.uid(view, 0);
     this.gid = InHeader.get.gid(view, 0);
+    this.threadId = InHeader.get.pid(view, 0);
     this.#unique0 = view.getUint32(InHeader.at.unique, true);
     this.#unique1 = view.getUint32(UNIQUE_SECOND_HALF, true);
   }
@@ -119,8 +124,24 @@ export class Request {
     return this.#read().bytes.subarray(BODY + offset, BODY + offset + count);
   }
 
+  /** Whether a caller that is about to leave ends the request. */
+  get isInterruptible(): boolean {
+    return this.#isInterruptible;
+  }
+
   /**
-   * Aborts when the caller gives up or the mount ends. Whoever asks for it declares that the request may wait, which
+   * The {@link signal} of a request about `node`. Of a node on the local disk, which answers within milliseconds, only the
+   * end of the mount ends a request: as on the local disk itself, no signal makes a call fail.
+   *
+   * @throws FsError EINTR when the mount is ending
+   */
+  signalFor(node: Node): AbortSignal {
+    this.#isInterruptible = node.isLocal !== true;
+    return this.signal;
+  }
+
+  /**
+   * Aborts when the caller leaves or the mount ends. Whoever asks for it declares that the request may wait, which
    * makes it interruptible.
    *
    * @throws FsError EINTR when the mount is ending

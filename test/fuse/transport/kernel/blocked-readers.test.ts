@@ -87,6 +87,42 @@ describe.skipIf(obstacle !== '').each(['pipe', 'worker'] as const)(
       await daemon.until(({ openHandles }) => openHandles === 0);
     });
 
+    test.each([
+      ['SIGKILL', { signal: 'SIGKILL' }],
+      ['SIGUSR1', { signal: 'SIGUSR1' }],
+      ['SIGINT', { code: 5 }],
+      ['SIGTERM', { code: 5 }],
+      ['SIGHUP', { code: 5 }],
+      ['SIGQUIT', { code: 5 }],
+    ] as const)(
+      'a lookup goes on after signals that ask nobody to leave, and %s still frees it within a second',
+      async (signal, expected) => {
+        const script = "trap : ALRM CHLD; trap 'exit 5' INT TERM HUP QUIT; test -e $0; exit 1";
+        const reader = new Reader('bash', '-c', script, `${mountpoint}/stuck-dir/x`);
+        await daemon.until(({ stuck }) => stuck === 1);
+        reader.kill('SIGALRM');
+        await daemon.until(({ watched }) => watched === 1);
+        reader.kill('SIGCHLD');
+        expect(await daemon.state()).toMatchObject({ waiting: 1, watched: 1, aborted: 0 });
+        const start = performance.now();
+        reader.kill(signal);
+        expect(await reader.exited).toMatchObject(expected);
+        expect(performance.now() - start).toBeLessThan(1_000);
+        expect(await daemon.until(({ waiting }) => waiting === 0)).toMatchObject({ aborted: 1, watched: 0 });
+      },
+    );
+
+    test('a process that is stopped and continued while it waits gets its answer', async () => {
+      const { lookups } = await daemon.state();
+      const reader = new Reader('stat', `${mountpoint}/slow/late`);
+      // `slow` and `late`.
+      await daemon.until((state) => state.lookups === lookups + 2);
+      reader.kill('SIGSTOP');
+      await daemon.until(({ watched }) => watched === 1);
+      reader.kill('SIGCONT');
+      expect(await reader.exited).toMatchObject({ code: 0, stderr: '' });
+    });
+
     test('a notification that has to wait for a reader holds nobody else up', async () => {
       const reader = new Reader('stat', `${mountpoint}/stuck-dir/x`);
       await daemon.until(({ stuck }) => stuck === 1);
@@ -110,6 +146,17 @@ describe.skipIf(obstacle !== '').each(['pipe', 'worker'] as const)(
           // It is busy, and yet nobody waits any more.
         });
       expect(freed).toMatchObject({ code: 1 });
+    });
+
+    test('callers of another pid namespace do not fail by a signal either', async () => {
+      const wrapper = ['unshare', '--pid', '--fork', '--kill-child', '--'];
+      const apart = await mounts.mount({ receive }, { wrapper });
+      const { stdout } = await run('bash', [
+        '-c',
+        'sleep 0.1 & test -e "$0" && wait && echo there',
+        `${apart.mountpoint}/slow/late`,
+      ]);
+      expect(stdout).toBe('there\n');
     });
 
     test('SIGTERM ends everything: readers, lookups, mount and program', async () => {

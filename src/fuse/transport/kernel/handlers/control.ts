@@ -70,12 +70,15 @@ export const init: Handler = {
   },
 };
 
-/** INTERRUPT: the caller of another request wants to go. That one is answered; this one never is. */
+/**
+ * INTERRUPT: the caller of another request has been sent a signal, whichever it is. The other request is answered if the
+ * caller is about to leave; this one never is.
+ */
 export const interrupt: Handler = {
   input: InterruptIn,
   silent: true,
   handle(connection, request) {
-    connection.interrupt(InterruptIn.get.unique(request.view, BODY));
+    connection.signalled(InterruptIn.get.unique(request.view, BODY));
   },
 };
 

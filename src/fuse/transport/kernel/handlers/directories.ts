@@ -24,7 +24,7 @@ export const opendir: Handler = {
   async handle(connection, request) {
     const { operations } = connection;
     const node = connection.node(request);
-    const handle = await operations.openDirectory(node, request.signal);
+    const handle = await operations.openDirectory(node, request.signalFor(node));
     const keep =
       node.lifetime === 'forever' &&
       node.changes === undefined &&
@@ -93,7 +93,8 @@ function listing(reply: (connection: Connection, request: Request, range: Range)
         size: ReadIn.get.size(view, BODY),
       };
       if (range.offset > 0 || operations.isCurrent(range.handle)) return reply(connection, request, range);
-      return operations.relist(range.handle, request.signal).then(() => reply(connection, request, range));
+      const signal = request.signalFor(connection.node(request));
+      return operations.relist(range.handle, signal).then(() => reply(connection, request, range));
     },
   };
 }

@@ -15,7 +15,7 @@ export const open: Handler = {
     const node = connection.node(request);
     const { flags, openFlags: how } = request.fields(OpenIn);
     const dropPrivileges = (how & OpenInFlag.KILL_SUIDGID) !== 0;
-    const handle = await connection.operations.open(node, flags, request.signal, dropPrivileges);
+    const handle = await connection.operations.open(node, flags, request.signalFor(node), dropPrivileges);
     if (!replyOpen(request, handle, openFlags(node))) connection.operations.release(handle);
   },
 };
@@ -29,9 +29,8 @@ export const read: Handler = {
     const offset = ReadIn.get.offset(view, BODY);
     const size = Math.min(ReadIn.get.size(view, BODY), KERNEL_REQUEST_MAX_BYTES);
     if (!Number.isSafeInteger(offset)) throw new FsError('EINVAL', 'an offset of more than 53 bits');
-    await connection.operations.read(handle, offset, size, request.signal, (parts) =>
-      request.replyData(parts),
-    );
+    const signal = request.signalFor(connection.node(request));
+    await connection.operations.read(handle, offset, size, signal, (parts) => request.replyData(parts));
   },
 };
 

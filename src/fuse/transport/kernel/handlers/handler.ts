@@ -9,7 +9,7 @@ export interface Handler {
   readonly silent?: true;
   /**
    * Replies once, or throws what the reply's errno is to be. Reads the message before it first awaits; passes
-   * `request.signal` to whatever may wait.
+   * `request.signal` (or that of `request.signalFor`) to whatever may wait.
    */
   readonly handle: (connection: Connection, request: Request) => void | Promise<void>;
 }

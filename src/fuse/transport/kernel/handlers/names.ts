@@ -15,7 +15,7 @@ export const lookup: Handler = {
     const parent = connection.node(request);
     let node: Node;
     try {
-      node = await operations.lookup(parent, nameOf(request), request.signal);
+      node = await operations.lookup(parent, nameOf(request), request.signalFor(parent));
     } catch (error) {
       const seconds = isMissing(error) ? negativeSeconds(parent, connection.refreshSeconds) : 0;
       if (seconds === 0) throw error;
