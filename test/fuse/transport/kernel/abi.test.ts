@@ -7,6 +7,7 @@ import { struct } from '../../../../src/fuse/transport/kernel/abi/struct.ts';
 const REQUEST_BYTES: Record<string, number> = {
   InHeader: 40,
   InitIn: 16,
+  InitInMore: 48,
   ForgetIn: 8,
   BatchForgetIn: 8,
   ForgetOne: 16,

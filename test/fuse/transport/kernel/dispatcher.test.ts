@@ -50,8 +50,8 @@ const expectError = (reply: Reply, code: keyof typeof errno) => {
   expect(reply.body.byteLength).toBe(0);
 };
 
-const init = (major: number, minor: number, flags = 0xffffffff): Buffer =>
-  Buffer.concat([u32(major, minor, 131_072, flags, 0xffffffff), Buffer.alloc(44)]);
+const init = (major: number, minor: number, flags = 0xffffffff, flags2 = 0xffffffff): Buffer =>
+  Buffer.concat([u32(major, minor, 131_072, flags, flags2), Buffer.alloc(44)]);
 
 const settled = () => new Promise((resolve) => setImmediate(resolve));
 
@@ -68,6 +68,15 @@ describe('INIT', () => {
     expect(body.readUInt32LE(20)).toBe(1_048_576);
     expect(body.readUInt16LE(28)).toBe(256);
     expect(kernel.inits).toEqual([undefined]);
+  });
+
+  test('refuses file handles, where the kernel knows how to', async () => {
+    const flags2 = async (offered: number) =>
+      (await kernel.call('INIT', 0, init(7, 40, 0xffffffff, offered))).body.readUInt32LE(32);
+    // NO_EXPORT_SUPPORT, bit 38 of both words.
+    expect([await flags2(0xffffffff), await flags2(0xffffffbf)]).toEqual([0x40, 0]);
+    const short = await kernel.call('INIT', 0, init(7, 35).subarray(0, 16));
+    expect(short.body.readUInt32LE(32)).toBe(0);
   });
 
   test('asks for nothing that the kernel does not offer', async () => {

@@ -1,6 +1,7 @@
 import { constants } from 'node:fs';
 import { open, readdir, readFile, readlink, stat, statfs, writeFile } from 'node:fs/promises';
 import * as fs from 'node:fs/promises';
+import { release } from 'node:os';
 import * as fc from 'fast-check';
 import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { FixtureDaemon } from '../../../support/fixture-daemon.ts';
@@ -20,6 +21,14 @@ const hasPython = await run('python3', ['--version']).then(
   () => true,
   () => false,
 );
+
+/** FUSE_NO_EXPORT_SUPPORT is of Linux 6.9. */
+const [major = 0, minor = 0] = release().split('.').map(Number);
+const handleObstacle = !hasPython
+  ? ' [skipped: no python3]'
+  : major < 6 || (major === 6 && minor < 9)
+    ? ' [skipped: Linux before 6.9 always gives handles]'
+    : '';
 
 async function readFrozen(mountpoint: string): Promise<void> {
   await readFile(`${mountpoint}/a/b/c/deep.txt`, 'utf8');
@@ -175,6 +184,22 @@ print(os.listxattr(h), os.getxattr(h, 'user.dtool.hash'), os.getxattr(h, 'user.e
         '',
       ]);
     });
+
+    test.skipIf(handleObstacle !== '')(
+      `file handles are refused from the start${handleObstacle}`,
+      async () => {
+        const script = `
+import ctypes, errno, os, sys
+libc = ctypes.CDLL(None, use_errno=True)
+for flags in (0, 0x200):  # AT_HANDLE_FID: for fanotify, never opened. Python calls EOPNOTSUPP by its other name.
+    handle, mount = ctypes.create_string_buffer(b'\\x80\\0\\0\\0', 136), ctypes.c_int()
+    failed = libc.name_to_handle_at(-100, sys.argv[1].encode(), handle, ctypes.byref(mount), flags)
+    print(errno.errorcode[ctypes.get_errno()] if failed else 'handle')
+`;
+        const { stdout } = await run('python3', ['-c', script, at('hello.txt')]);
+        expect(stdout.split('\n')).toEqual(['ENOTSUP', 'handle', '']);
+      },
+    );
 
     test('what is frozen is asked for once, data included', async () => {
       await readFrozen(mountpoint);

@@ -24,6 +24,9 @@ export const InitFlag = {
   INIT_EXT: 1 << 30,
 } as const;
 
+/** `fuse_init_out.flags2`: the bits from 32 on. */
+export const InitFlag2 = { NO_EXPORT_SUPPORT: 1 << 6 } as const;
+
 /** `fuse_open_out.open_flags` */
 export const OpenFlag = {
   KEEP_CACHE: 1 << 1,

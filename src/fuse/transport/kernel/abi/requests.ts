@@ -17,8 +17,10 @@ export const InHeader = struct({
   padding: 2,
 });
 
-/** The first 16 bytes; since 7.36 there are 48 more, of which `flags2` is used. */
+/** The first 16 bytes; since 7.36 {@link InitInMore} follows. */
 export const InitIn = struct({ major: 'u32', minor: 'u32', maxReadahead: 'u32', flags: 'u32' });
+
+export const InitInMore = struct({ flags2: 'u32', unused: 44 });
 
 export const ForgetIn = struct({ nlookup: 'u64' });
 export const BatchForgetIn = struct({ count: 'u32', dummy: 4 });

@@ -1,10 +1,10 @@
 import { UserError } from '../../../../errors.ts';
 import { KERNEL_BACKGROUND_REQUESTS_MAX, KERNEL_REQUEST_MAX_BYTES } from '../../../../limits.ts';
-import { InitFlag, PROTOCOL } from '../abi/flags.ts';
+import { InitFlag, InitFlag2, PROTOCOL } from '../abi/flags.ts';
 import { InitOut } from '../abi/replies.ts';
-import { InitIn, InterruptIn, NotifyReplyIn } from '../abi/requests.ts';
+import { InitIn, InitInMore, InterruptIn, NotifyReplyIn } from '../abi/requests.ts';
 import { REPLY_BODY, replyBytes, replyView } from '../reply-buffer.ts';
-import { BODY } from '../request.ts';
+import { BODY, type Request } from '../request.ts';
 import { errnoOfCode } from '../../../errno.ts';
 import type { Handler } from './handler.ts';
 
@@ -35,6 +35,13 @@ const WANTED =
   InitFlag.HANDLE_KILLPRIV_V2 |
   InitFlag.INIT_EXT;
 
+/**
+ * NO_EXPORT_SUPPORT: name_to_handle_at(2) is EOPNOTSUPP. Else the kernel (before 6.9 in any case) gives out handles by our
+ * numbers of nodes, which mean nothing any more once it has forgotten the node: ESTALE. EXPORT_SUPPORT would have it ask us
+ * for nodes by such numbers.
+ */
+const WANTED_2 = InitFlag2.NO_EXPORT_SUPPORT;
+
 /** INIT: the first request. The older of both versions is spoken, with what both sides know of what we want. */
 export const init: Handler = {
   input: InitIn,
@@ -59,6 +66,7 @@ export const init: Handler = {
     if (major === PROTOCOL.MAJOR) {
       set.maxReadahead(replyView, REPLY_BODY, maxReadahead);
       set.flags(replyView, REPLY_BODY, WANTED & flags);
+      set.flags2(replyView, REPLY_BODY, WANTED_2 & flags2Of(request));
       set.maxBackground(replyView, REPLY_BODY, KERNEL_BACKGROUND_REQUESTS_MAX);
       set.congestionThreshold(replyView, REPLY_BODY, KERNEL_BACKGROUND_REQUESTS_MAX * CONGESTION);
       set.maxWrite(replyView, REPLY_BODY, KERNEL_REQUEST_MAX_BYTES);
@@ -69,6 +77,12 @@ export const init: Handler = {
     if (major === PROTOCOL.MAJOR) connection.onInit(undefined);
   },
 };
+
+/** The flags from 32 on that the kernel offers; older ones have none. */
+function flags2Of(request: Request): number {
+  const length = InitIn.size + InitInMore.size;
+  return request.bodyLength < length ? 0 : InitInMore.get.flags2(request.view, BODY + InitIn.size);
+}
 
 /**
  * INTERRUPT: the caller of another request has been sent a signal, whichever it is. The other request is answered if the
