@@ -266,6 +266,10 @@ export const CREDENTIALS_KEEP_MS = 10_000;
 /** A request whose credentials the store refuses waits so long for the configuration, which may lie on a file system that hangs. */
 export const CREDENTIALS_LOOK_MS = 2_000;
 
+/** Pauses before a bucket that could not be used at the start of a mount is tried again: the first, doubled each time, and the longest. */
+export const ABSENT_BUCKET_PAUSE_FIRST_MS = 1_000;
+export const ABSENT_BUCKET_PAUSE_MAX_MS = 60_000;
+
 /** A message between a command and a mount, and how long a command waits for its answer. */
 export const CONTROL_MESSAGE_MAX_BYTES = 16 * MiB;
 export const CONTROL_TIMEOUT_MS = 30_000;

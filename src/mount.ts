@@ -1,43 +1,31 @@
 import { BlockCache, type BlockCacheStatistics } from './cache/block-cache.ts';
 import { BlockSource } from './cache/block-source.ts';
-import { type DiskCacheChoice, openDiskStore } from './cache/open-disk-store.ts';
-import type { Content } from './cache/block-key.ts';
-import { fillFromFiles } from './cache/fill-from-files.ts';
-import { itemContent } from './cache/item-content.ts';
-import { systemClock } from './clock.ts';
-import { KnownBucket } from './cache/known-bucket.ts';
 import { MetadataCache } from './cache/metadata-cache.ts';
-import type { BucketConfig, Config } from './config.ts';
-import type { BucketStore } from './ecs/bucket-store.ts';
-import { itemKey } from './ecs/dtool/keys.ts';
-import { openStores } from './ecs/dtool/open-stores.ts';
+import { type DiskCacheChoice, openDiskStore } from './cache/open-disk-store.ts';
+import { systemClock } from './clock.ts';
+import type { Config } from './config.ts';
+import { openAbsentStore, openStores } from './ecs/dtool/open-stores.ts';
 import { type QueueDepth, RequestLimiter } from './ecs/limiting-object-store.ts';
 import { type StoreCounts, StoreCounters } from './ecs/store-counters.ts';
-import { FsError, UserError, messageOf } from './errors.ts';
 import { ThreadedFileHasher } from './freeze/file-hasher.ts';
-import type { FrozenDataset } from './freeze/freeze.ts';
 import { freezeUserOf } from './freeze/freeze-user.ts';
 import { RememberingFileHasher } from './freeze/remembering-hasher.ts';
 import { StagedBuckets, type StagedStatus, type UnfinishedFreeze } from './freeze/staged-buckets.ts';
-import { StagedFreezes } from './freeze/staged-freezes.ts';
-import { Area } from './fuse/staging/area.ts';
-import type { RequestCounts } from './fuse/request-counters.ts';
 import { clearDeadMount } from './fuse/mountpoint.ts';
+import type { RequestCounts } from './fuse/request-counters.ts';
 import { type Session, startSession } from './fuse/session.ts';
 import type { Transport } from './fuse/transport/transport.ts';
 import { type Ownership, timestampOfMilliseconds } from './fuse/tree/attributes.ts';
-import { BucketRoot } from './fuse/tree/bucket-root.ts';
-import { BucketContext } from './fuse/tree/context.ts';
 import { InvalidationRelay } from './fuse/tree/invalidation.ts';
 import { ItemsMemory } from './fuse/tree/items-memory.ts';
 import { mountTree } from './fuse/tree/mount-root.ts';
+import type { SpaceUsage } from './fuse/tree/node.ts';
 import { Problems, type ReportedProblem } from './fuse/tree/problems.ts';
-import { STAGING } from './fuse/tree/dataset-names.ts';
-import type { StagedFolder } from './fuse/tree/staging-folder.ts';
-import { StagingRoot } from './fuse/tree/staging-root.ts';
 import { LATENCY_BOUNDS_MS } from './latency-histogram.ts';
 import { ITEMS_CACHE_PARTS, METADATA_CACHE_MAX_BYTES } from './limits.ts';
 import type { Logger } from './log.ts';
+import { AbsentBuckets } from './mount/absent-buckets.ts';
+import { knownOf, type MountEnvironment, MountedBucket } from './mount/mounted-bucket.ts';
 import { journalDirectory } from './state-directory.ts';
 import { VERSION } from './version.ts';
 
@@ -139,124 +127,97 @@ export async function startMount(config: Config, options: MountOptions, log: Log
   const metadata = metadataDirectory
     ? new MetadataCache(metadataDirectory, METADATA_CACHE_MAX_BYTES, log)
     : undefined;
-  const knownOf = ({ bucket, endpoint }: BucketConfig): KnownBucket | undefined =>
-    metadata && new KnownBucket(metadata, endpoint, bucket);
   const warnings: string[] = [];
-  const stores = await openStores(
-    options.buckets,
-    { config, clock, log, limiter, counters, tries: options.tries },
-    {
-      problems,
-      isKnown: async (bucket) => (await knownOf(bucket)?.registry()) !== undefined,
-      onAway: (warning) => {
-        log.warn(warning);
-        warnings.push(warning);
-      },
+  const storeEnvironment = { config, clock, log, limiter, counters, tries: options.tries };
+  const { stores, absent } = await openStores(options.buckets, storeEnvironment, {
+    isKnown: async (bucket) => (await knownOf(bucket, metadata)?.registry()) !== undefined,
+    onAway: (warning) => {
+      log.warn(warning);
+      warnings.push(warning);
     },
-  );
+  });
+  const reportAbsent = (bucket: string, reason: string): void =>
+    problems.report({ bucket, key: '', reason: `${reason}. It appears as soon as it can be used` });
+  for (const [bucket, reason] of absent) {
+    warnings.push(`bucket ${bucket} is not there yet: ${reason}. It appears as soon as it can be used.`);
+    reportAbsent(bucket, reason);
+  }
+  const buckets = new Map<string, MountedBucket>();
   const source = new BlockSource({
     ...(disk && { disk }),
-    originOf: (bucket) => stores.find((store) => store.config.bucket === bucket)?.config.endpoint ?? '',
+    originOf: (bucket) => buckets.get(bucket)?.config.endpoint ?? '',
     onDamaged: (bucket, key, reason) => problems.report({ bucket, key, reason }),
   });
   const cache = new BlockCache(memoryBytes, source);
-  const lend = (bytes: number): (() => void) => cache.lend(bytes);
-
   const invalidations = new InvalidationRelay();
-  const environment = {
-    cache,
-    itemsMemory: new ItemsMemory(memoryBytes / ITEMS_CACHE_PARTS, lend),
-    ownership: options.ownership,
-    problems,
-    clock,
-    lifetime: ending.signal,
-    refreshMs: options.refreshSeconds * 1000,
-    invalidation: invalidations,
-  };
   const time = timestampOfMilliseconds(startedAt);
   const hasher = new RememberingFileHasher(new ThreadedFileHasher(), clock);
-  const freezesOf = new Map<string, StagedFreezes>();
-  const stagings: ReadonlyMap<string, Staging> = options.readOnly
-    ? new Map<string, Staging>()
-    : await openStagings(stores, {
-        options,
-        problems,
-        log,
-        freeze: async (bucket, folder, name) => freezeByRename(freezesOf.get(bucket), folder, name),
-        onMoved: (bucket, name) => {
-          const root = roots.get(bucket)?.directory;
-          if (root) invalidations.invalidateEntry(root, name);
-        },
-        onRemoved: (bucket, folder) => {
-          const root = stagings.get(bucket)?.root;
-          if (root) invalidations.deleteEntry(root, folder.name, folder.directory);
-        },
-        onSettled: (path) => hasher.prepare(path),
-      });
-  const roots = new Map(
-    stores.map(({ store, config: bucketConfig }) => [
-      bucketConfig.bucket,
-      new BucketRoot(new BucketContext(store, environment, knownOf(bucketConfig)), {
-        isMountRoot: !options.bucketDirectories,
-        time,
-        likelyPrefix: bucketConfig.prefix,
-        ...(!options.readOnly && { staging: stagings.get(bucketConfig.bucket)?.root ?? 'taken' }),
-      }),
-    ]),
-  );
-  await Promise.all(Array.from(roots.values(), async (root) => root.restore()));
-  const user = freezeUserOf(config);
   const journals = journalDirectory();
-  const staged = new StagedBuckets(
-    new Map(
-      stores.map(({ store, config: { bucket, endpoint, writePrefix } }) => {
-        const freezes = new StagedFreezes({
-          store,
-          endpoint,
-          writePrefix,
-          journals,
-          user,
-          hasher,
-          clock,
-          log,
-          onFrozen: async (dataset) => fillFromFiles(cache, { bucket }, contentsOf(bucket, dataset)),
-          onLanded: async () => roots.get(bucket)?.lookForNew(),
-          lend,
-        });
-        freezesOf.set(bucket, freezes);
-        const staging = stagings.get(bucket);
-        return [bucket, { freezes, area: staging?.area.path, folders: () => staging?.root.folders ?? [] }];
-      }),
-    ),
+  const environment: MountEnvironment = {
+    tree: {
+      cache,
+      itemsMemory: new ItemsMemory(memoryBytes / ITEMS_CACHE_PARTS, (bytes) => cache.lend(bytes)),
+      ownership: options.ownership,
+      problems,
+      clock,
+      lifetime: ending.signal,
+      refreshMs: options.refreshSeconds * 1000,
+      invalidation: invalidations,
+    },
+    cache,
+    metadata,
+    hasher,
+    user: freezeUserOf(config),
     journals,
-  );
-  const tree = mountTree(roots, !options.bucketDirectories, {
+    mountpoint: options.mountpoint,
+    bucketDirectories: options.bucketDirectories,
+    stagingDirectory: options.readOnly ? undefined : options.stagingDirectory,
+    time,
+    clock,
+    log,
+  };
+  for (const store of stores) buckets.set(store.config.bucket, await MountedBucket.open(store, environment));
+  const staged = new StagedBuckets(buckets, journals);
+  const tree = mountTree(new Map(Array.from(buckets, ([name, { root }]) => [name, root])), {
+    isSingle: !options.bucketDirectories,
+    mayGrow: absent.size > 0,
     ownership: options.ownership,
     time,
-    room: async () => stagings.values().next().value?.area.room(),
+    room: async () => roomOf(buckets.values()),
     invalidations,
   });
+  const absentBuckets = new AbsentBuckets(absent.keys(), {
+    open: async (name) => {
+      const store = await openAbsentStore(name, storeEnvironment, ending.signal);
+      const bucket = await MountedBucket.open(store, environment);
+      buckets.set(name, bucket);
+      await staged.recover([name]);
+      tree.add(name, bucket.root);
+      problems.resolve(name, '');
+      log.info({ bucket: name }, 'the bucket is there');
+    },
+    onFailure: reportAbsent,
+    clock,
+    signal: ending.signal,
+  });
+  let waiting: Promise<void> | undefined;
   const closeAll = async (): Promise<void> => {
     // First of all: a freeze that has committed waits for the list that its dataset is in.
     ending.abort();
+    await waiting;
     await staged.stop();
     await hasher.close();
-    for (const store of stores) store.close();
+    for (const bucket of buckets.values()) bucket.closeStore();
     await metadata?.close();
     await disk?.close();
-    await Promise.all(
-      Array.from(stagings.values(), async ({ area, root }) => {
-        await root.closed();
-        await area.close();
-      }),
-    );
+    await Promise.all(Array.from(buckets.values(), async (bucket) => bucket.closeStaging()));
   };
 
   let session: Session;
   try {
     await staged.recover();
     session = await startSession(options.mountpoint, tree, options.transport, {
-      source: [...roots.keys()].join('+'),
+      source: options.buckets.join('+'),
       allowOther: options.allowOther,
       allowNonEmpty: options.allowNonEmpty,
       autoUnmount: options.autoUnmount,
@@ -268,7 +229,8 @@ export async function startMount(config: Config, options: MountOptions, log: Log
     await closeAll();
     throw error;
   }
-  log.info({ mountpoint: options.mountpoint, buckets: [...roots.keys()] }, 'mounted');
+  log.info({ mountpoint: options.mountpoint, buckets: [...buckets.keys()] }, 'mounted');
+  waiting = absentBuckets.wait();
   const ended = async (): Promise<void> => {
     await session.closed;
     await closeAll();
@@ -281,10 +243,10 @@ export async function startMount(config: Config, options: MountOptions, log: Log
     staged,
     status: async () => ({
       mountpoint: options.mountpoint,
-      buckets: stores.map(({ config: { bucket, endpoint } }) => ({
+      buckets: Array.from(buckets.values(), ({ config: { bucket, endpoint }, root }) => ({
         bucket,
         endpoint,
-        ...roots.get(bucket)?.counts,
+        ...root.counts,
       })),
       bucketDirectories: options.bucketDirectories,
       pid: process.pid,
@@ -302,77 +264,18 @@ export async function startMount(config: Config, options: MountOptions, log: Log
     }),
     refresh: async () => {
       source.forgive();
-      await Promise.all(Array.from(roots.values(), (root) => root.refresh()));
+      const here = Array.from(buckets.values(), async ({ root }) => root.refresh());
+      await Promise.all([absentBuckets.tryNow(), ...here]);
     },
     unmount: () => session.unmount(),
   };
 }
 
-/** The staging area of one bucket, open. */
-interface Staging {
-  readonly area: Area;
-  readonly root: StagingRoot;
-}
-
-interface StagingEnvironment {
-  readonly options: MountOptions;
-  readonly problems: Problems;
-  readonly log: Logger;
-  readonly freeze: (bucket: string, folder: StagedFolder, name: string) => Promise<void>;
-  readonly onRemoved: (bucket: string, folder: StagedFolder) => void;
-  readonly onMoved: (bucket: string, name: string) => void;
-  readonly onSettled: (path: string) => void;
-}
-
-/** Opens the staging areas of all buckets; those that can't be had are reported and left out. */
-async function openStagings(
-  stores: readonly BucketStore[],
-  { options, problems, log, freeze, onRemoved, onMoved, onSettled }: StagingEnvironment,
-): Promise<ReadonlyMap<string, Staging>> {
-  const opened = new Map<string, Staging>();
-  for (const { config } of stores) {
-    const { bucket, endpoint } = config;
-    try {
-      const { mountpoint, ownership, stagingDirectory } = options;
-      const area = await Area.open(stagingDirectory, { bucket, endpoint, mountpoint, log });
-      const root = await StagingRoot.open(area, {
-        bucket,
-        ownership,
-        clock: systemClock,
-        log,
-        freeze: async (folder, name) => freeze(bucket, folder, name),
-        onRemoved: (folder) => onRemoved(bucket, folder),
-        onMoved: (name) => onMoved(bucket, name),
-        onSettled,
-      });
-      opened.set(bucket, { area, root });
-    } catch (error) {
-      const advice = error instanceof UserError && error.advice !== undefined ? ` ${error.advice}` : '';
-      const reason = `nothing can be staged: ${messageOf(error)}.${advice}`;
-      problems.report({ bucket, key: `${STAGING}/`, reason });
-    }
+/** What there is room for in the first staging area; all are on one file system, as far as that is known. */
+async function roomOf(buckets: Iterable<MountedBucket>): Promise<SpaceUsage['free']> {
+  for (const bucket of buckets) {
+    const room = await bucket.room();
+    if (room) return room;
   }
-  return opened;
-}
-
-/** Freezes a folder that was renamed onto the bucket's root. */
-async function freezeByRename(
-  freezes: StagedFreezes | undefined,
-  folder: StagedFolder,
-  name: string,
-): Promise<void> {
-  const result = await freezes?.freeze(folder, { name });
-  // Not EINVAL, which mv takes for a move of a directory into itself.
-  if (result?.outcome === 'refused') throw new FsError('EPERM', result.message);
-}
-
-/** The items of a dataset as the cache knows them, with the files that have the same content. */
-function* contentsOf(
-  bucket: string,
-  { uuid, keyPrefix, items }: FrozenDataset,
-): Generator<{ readonly content: Content; readonly path: string }, void, undefined> {
-  for (const { path, ...item } of items) {
-    const content = itemContent({ bucket, uuid }, item, itemKey(keyPrefix, item.identifier), true);
-    yield { content, path };
-  }
+  return undefined;
 }

@@ -33,9 +33,9 @@ export interface BucketStore {
   /**
    * Makes sure that the keys below a prefix can be listed with the credentials at hand.
    *
-   * @throws UserError that says why not, and what to do
+   * @throws UserError that says why not, and what to do; the signal's reason
    */
-  check(prefix: string): Promise<void>;
+  check(prefix: string, signal?: AbortSignal): Promise<void>;
   /** Closes the connections. */
   close(): void;
 }
@@ -70,14 +70,19 @@ export function openBucketStore(config: BucketConfig, environment: StoreEnvironm
   return {
     config,
     store: createRetryingObjectStore(once, { clock, onRetry, ...(tries !== undefined && { tries }) }),
-    check: async (prefix) => check(quick, prefix, config.endpoint),
+    check: async (prefix, signal) => check(quick, prefix, config.endpoint, signal),
     close: () => s3.close(),
   };
 }
 
-async function check(store: ObjectStore, prefix: string, endpoint: string): Promise<void> {
+async function check(
+  store: ObjectStore,
+  prefix: string,
+  endpoint: string,
+  signal: AbortSignal | undefined,
+): Promise<void> {
   try {
-    await store.listPage({ prefix, maxKeys: 1 });
+    await store.listPage({ prefix, maxKeys: 1 }, { signal });
   } catch (error) {
     if (!(error instanceof StoreError)) throw error;
     throw new UserError(

@@ -5,13 +5,13 @@ import type { DatasetUuid } from '../ecs/dtool/keys.ts';
 import { FreezeJournal, readJournals } from './journal.ts';
 import type { FreezeProgress } from './progress.ts';
 
-/** The staged folders of one bucket, and who freezes them. */
+/** The staged folders of one bucket, and its freezes. */
 export interface StagedBucket {
   readonly freezes: StagedFreezes;
   /** The staging area: absolute and free of symbolic links; undefined where there is none. */
   readonly area: string | undefined;
   /** All that there are now. */
-  readonly folders: () => readonly StagedFolder[];
+  folders(): readonly StagedFolder[];
 }
 
 /** A staged folder, for `status`. Plain data that survives JSON. */
@@ -30,7 +30,10 @@ export class StagedBuckets {
   readonly #buckets: ReadonlyMap<string, StagedBucket>;
   readonly #journals: string;
 
-  /** @param journals directory of the journals */
+  /**
+   * @param buckets by name; it may grow
+   * @param journals directory of the journals
+   */
   constructor(buckets: ReadonlyMap<string, StagedBucket>, journals: string) {
     this.#buckets = buckets;
     this.#journals = journals;
@@ -64,10 +67,14 @@ export class StagedBuckets {
   /**
    * Looks after what was under way when an earlier mount ended: see {@link StagedFreezes.recover}. Goes on after it has
    * resolved.
+   *
+   * @param names of buckets; default: all
    */
-  async recover(): Promise<void> {
-    for (const { freezes, folders } of this.#buckets.values())
-      await Promise.all(folders().map(async (folder) => freezes.recover(folder)));
+  async recover(names: Iterable<string> = this.#buckets.keys()): Promise<void> {
+    for (const name of names) {
+      const bucket = this.#buckets.get(name);
+      await Promise.all(bucket?.folders().map(async (folder) => bucket.freezes.recover(folder)) ?? []);
+    }
     await this.#dropJournals();
   }
 
@@ -75,9 +82,10 @@ export class StagedBuckets {
   async #dropJournals(): Promise<void> {
     for (const entry of await readJournals(this.#journals, () => {})) {
       const { state, directory, bucket } = entry;
-      const { area, folders } = this.#buckets.get(bucket) ?? {};
-      if (state !== 'frozen' || area === undefined || !directory.startsWith(`${area}/`)) continue;
-      if (folders?.().some(({ path }) => path === directory)) continue;
+      const staged = this.#buckets.get(bucket);
+      if (state !== 'frozen' || staged?.area === undefined || !directory.startsWith(`${staged.area}/`))
+        continue;
+      if (staged.folders().some(({ path }) => path === directory)) continue;
       await new FreezeJournal(this.#journals, entry).remove();
     }
   }
@@ -93,10 +101,10 @@ export class StagedBuckets {
   }> {
     const staging: StagedStatus[] = [];
     const staged = new Set<string>();
-    for (const [bucket, { freezes, folders }] of this.#buckets) {
-      for (const folder of folders()) {
+    for (const [name, bucket] of this.#buckets) {
+      for (const folder of bucket.folders()) {
         staged.add(folder.path);
-        staging.push({ bucket, name: folder.name, ...(await stateOrProblem(freezes, folder)) });
+        staging.push({ bucket: name, name: folder.name, ...(await stateOrProblem(bucket.freezes, folder)) });
       }
     }
     const entries = await readJournals(this.#journals, () => {});

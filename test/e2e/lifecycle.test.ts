@@ -286,6 +286,57 @@ describe.skipIf(mountObstacle !== undefined)('several buckets', () => {
     await mounted.close();
   });
 
+  test('one that can’t be used at first is named, and comes as soon as it can be', async () => {
+    const late = await startS3Server({ users: [{ name: 'tester', ...keys }], buckets: ['late', 'keyless'] });
+    const options = { port: Number(new URL(late.endpoint).port) };
+    await late.close();
+    const user = await User.create();
+    const path = await mkdtemp(join(tmpdir(), 'dtool-ecs-mount-test-at-'));
+    const configure = async (values: Record<string, string>): Promise<void> => {
+      await mkdir(join(user.home, '.config/dtool'), { recursive: true });
+      await writeFile(join(user.home, '.config/dtool/dtool.json'), JSON.stringify(values), { mode: 0o600 });
+    };
+    const complete = {
+      ...configurationOf('first', server.endpoint, keys),
+      ...configurationOf('late', late.endpoint, keys),
+      ...configurationOf('keyless', late.endpoint, keys),
+    };
+    await configure({ ...complete, DTOOL_ECS_SECRET_ACCESS_KEY_keyless: '' });
+    let back: S3Server | undefined;
+    try {
+      const mounted = await user.run('mount', '--all', path);
+      expect(mounted.exitCode, mounted.stderr).toBe(0);
+      expect(mounted.stderr).toMatch(/bucket late is not there yet: .*appears as soon as it can be used/);
+      expect(mounted.stderr).toMatch(
+        /bucket keyless is not there yet: .*DTOOL_ECS_SECRET_ACCESS_KEY_keyless/,
+      );
+      expect((await user.exec('ls', path)).stdout).toBe('first\n');
+      const [status] = await user.mounts();
+      expect(status?.problems.map(({ bucket }) => bucket).toSorted()).toEqual(['keyless', 'late']);
+
+      back = await startS3Server({
+        ...options,
+        users: [{ name: 'tester', ...keys }],
+        buckets: ['late', 'keyless'],
+      });
+      for (const { key, body, metadata } of datasetObjects(datasetOf('set', { 'file.txt': 'late' })))
+        await back.putObject('late', key, body, metadata ? { metadata } : {});
+      await expect.poll(async () => (await user.exec('ls', path)).stdout).toBe('first\nlate\n');
+      expect((await user.exec('cat', join(path, 'late/set/data/file.txt'))).stdout).toBe('late');
+      expect(await user.exec('mkdir', join(path, 'late/staging/new'))).toMatchObject({ exitCode: 0 });
+
+      await configure(complete);
+      process.kill(Number(status?.pid), 'SIGHUP');
+      await expect.poll(async () => (await user.exec('ls', path)).stdout).toBe('first\nkeyless\nlate\n');
+      expect((await user.mounts())[0]?.problems).toEqual([]);
+    } finally {
+      await user.unmount(path);
+      await back?.close();
+      await rm(path, { recursive: true });
+      await user.remove();
+    }
+  });
+
   test('from dtool’s configuration file', async () => {
     const user = await User.create();
     const path = await mkdtemp(join(tmpdir(), 'dtool-ecs-mount-test-at-'));

@@ -1,11 +1,15 @@
 import { type Ownership, readOnlyAttributes } from './attributes.ts';
 import type { BucketRoot } from './bucket-root.ts';
-import { Directory } from './directory.ts';
+import { Directory, type Entries } from './directory.ts';
 import { ROOT_INO } from './inode-numbers.ts';
 import type { InvalidationRelay } from './invalidation.ts';
-import type { DirectoryNode, SpaceUsage, Timestamp, Tree } from './node.ts';
+import type { SpaceUsage, Timestamp, Tree } from './node.ts';
 
 export interface MountRootOptions {
+  /** Whether the mount is the one bucket, and not a directory with a directory for each. */
+  readonly isSingle: boolean;
+  /** Whether buckets may be added; default: no. */
+  readonly mayGrow?: boolean;
   readonly ownership: Ownership;
   readonly time: Timestamp;
   /** What can be staged; resolves with undefined where nothing can. */
@@ -14,33 +18,40 @@ export interface MountRootOptions {
   readonly invalidations?: InvalidationRelay;
 }
 
+export interface MountTree extends Tree {
+  /** Shows a further bucket, in a tree that may grow. */
+  add(name: string, bucket: BucketRoot): void;
+}
+
 /**
  * The tree of a mount: the bucket itself, or a directory for each of several.
  *
  * @param buckets by name; one that is not at the mount's root needs `isMountRoot: false`
  */
-export function mountTree(
-  buckets: ReadonlyMap<string, BucketRoot>,
-  isSingle: boolean,
-  options: MountRootOptions,
-): Tree {
-  const { invalidations, room } = options;
-  return {
-    root: rootOf(buckets, isSingle, options),
-    space: async () => spaceOf(buckets.values(), room),
-    ...(invalidations && { invalidations }),
-  };
-}
-
-function rootOf(
-  buckets: ReadonlyMap<string, BucketRoot>,
-  isSingle: boolean,
-  { ownership, time }: MountRootOptions,
-): DirectoryNode {
+export function mountTree(buckets: ReadonlyMap<string, BucketRoot>, options: MountRootOptions): MountTree {
+  const { invalidations, room, isSingle, mayGrow, ownership, time } = options;
+  const all = new Map(buckets);
+  const layers = (): readonly Entries[] => [
+    new Map(Array.from(all, ([name, { directory }]) => [name, directory])),
+  ];
   const [only] = buckets.values();
-  if (isSingle && only) return only.directory;
-  const entries = new Map(Array.from(buckets, ([name, bucket]) => [name, bucket.directory]));
-  return new Directory(readOnlyAttributes('directory', ownership, ROOT_INO, 0, time), 'forever', [entries]);
+  // Not every kernel can be told that a bucket has come: it must ask again by itself.
+  const several = new Directory(
+    readOnlyAttributes('directory', ownership, ROOT_INO, 0, time),
+    mayGrow ? 'refresh' : 'forever',
+    layers(),
+  );
+  return {
+    root: isSingle && only ? only.directory : several,
+    space: async () => spaceOf(all.values(), room),
+    ...(invalidations && { invalidations }),
+    add: (name, bucket) => {
+      all.set(name, bucket);
+      several.replace(layers());
+      invalidations?.invalidateEntry(several, name);
+      invalidations?.invalidateNode(several, { content: true });
+    },
+  };
 }
 
 /** What `df` is told: sums of what is known anyway, as anybody may ask at any time, a monitor of the machine for one. */

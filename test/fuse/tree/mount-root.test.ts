@@ -9,7 +9,8 @@ function mounted(isSingle: boolean, ...names: string[]) {
   const store = new MemoryObjectStore();
   for (const name of names) seedDataset(store, datasetOf(name, { a: name, 'd/b': '12345' }));
   const { bucket, problems } = treeOf(store);
-  const tree = mountTree(new Map([['bucket', bucket]]), isSingle, {
+  const tree = mountTree(new Map([['bucket', bucket]]), {
+    isSingle,
     room: async () => undefined,
     ownership: OWNERSHIP,
     time: TIME,
