@@ -55,6 +55,7 @@ export class Operations {
   async open(node: Node, flags: number, signal: AbortSignal, dropPrivileges = false): Promise<number> {
     if (node.kind === 'directory') throw new FsError('EISDIR', 'is a directory');
     if (node.kind === 'symlink') throw new FsError('ELOOP', 'is a symbolic link');
+    if (node.kind !== 'file') throw new FsError('ENXIO', 'the kernel opens pipes and sockets by itself');
     if ((flags & WRITE_FLAGS) !== 0) changesOf(node);
     const handle = this.#handles.add({ kind: 'file', node, file: await node.open(signal, accessOf(flags)) });
     try {
@@ -197,16 +198,22 @@ export class Operations {
   }
 
   /**
-   * Makes a regular file and leaves it closed.
+   * Makes a regular file and leaves it closed, or a named pipe or a socket.
    *
    * @param mode type and permission bits
-   * @throws FsError EPERM for devices, pipes and sockets, of which there are none here
+   * @throws FsError EPERM for devices, of which there are none here
    */
-  async makeFile(parent: Node, name: string, mode: number, owner: Owner): Promise<Node> {
+  async makeNode(parent: Node, name: string, mode: number, owner: Owner): Promise<Node> {
     const type = mode & constants.S_IFMT;
+    if (type === constants.S_IFIFO || type === constants.S_IFSOCK) {
+      const kind = type === constants.S_IFIFO ? 'fifo' : 'socket';
+      return this.#change(parent, async (changes, to) =>
+        changes.makeSpecial(name, kind, mode & PERMISSIONS, ownerIn(to, owner)),
+      );
+    }
     if (type !== constants.S_IFREG && type !== 0) {
       changesOf(directory(parent));
-      throw new FsError('EPERM', 'devices, pipes and sockets can not be made here');
+      throw new FsError('EPERM', 'devices can not be made here');
     }
     const { node, handle } = await this.create(parent, name, constants.O_EXCL, mode, owner);
     this.release(handle);
@@ -224,10 +231,10 @@ export class Operations {
     return this.#change(parent, async (changes, to) => changes.makeSymlink(name, target, ownerIn(to, owner)));
   }
 
-  /** Gives a file a further name. */
+  /** Gives something a further name. */
   async link(node: Node, parent: Node, name: string): Promise<void> {
     await this.#change(parent, async (changes) => {
-      if (node.kind !== 'file') throw new FsError('EPERM', 'only files can have several names');
+      if (node.kind === 'directory') throw new FsError('EPERM', 'directories have one name');
       await changes.link(name, node);
     });
   }

@@ -104,7 +104,7 @@ describe('changes', () => {
     for (const refused of [
       operations.setAttributes(file, { mode: 0o600 }),
       operations.create(root, 'new', 0, 0o644, caller),
-      operations.makeFile(root, 'new', constants.S_IFIFO, caller),
+      operations.makeNode(root, 'new', constants.S_IFIFO, caller),
       operations.makeDirectory(root, 'new', 0o755, caller),
       operations.makeSymlink(root, 'new', 'x', caller),
       operations.link(file, root, 'new'),
@@ -193,14 +193,22 @@ describe('changes', () => {
     });
   });
 
-  test('only regular files can be made by mknod, and only user attributes be set', async () => {
+  test('no devices can be made by mknod, and only user attributes be set', async () => {
     const { root } = changing;
-    for (const type of [constants.S_IFIFO, constants.S_IFSOCK, constants.S_IFCHR, constants.S_IFBLK]) {
-      await expect(changing.makeFile(root, 'x', type | 0o644, caller)).rejects.toMatchObject({
+    for (const type of [constants.S_IFCHR, constants.S_IFBLK]) {
+      await expect(changing.makeNode(root, 'x', type | 0o644, caller)).rejects.toMatchObject({
         code: 'EPERM',
       });
     }
-    const file = await changing.makeFile(root, 'x', constants.S_IFREG | 0o640, caller);
+    for (const [kind, type] of [
+      ['fifo', constants.S_IFIFO],
+      ['socket', constants.S_IFSOCK],
+    ] as const) {
+      const node = await changing.makeNode(root, kind, type | 0o640, caller);
+      expect(node.attributes()).toMatchObject({ kind, mode: 0o640 });
+      await expect(changing.open(node, constants.O_RDONLY, never)).rejects.toMatchObject({ code: 'ENXIO' });
+    }
+    const file = await changing.makeNode(root, 'x', constants.S_IFREG | 0o640, caller);
     expect(file.attributes()).toMatchObject({ kind: 'file', mode: 0o640 });
     expect(changing.openHandles).toBe(0);
     await changing.setxattr(file, 'user.a', Buffer.from('1'));

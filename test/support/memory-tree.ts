@@ -14,6 +14,8 @@ import type {
   FileNode,
   Node,
   OpenFile,
+  SpecialKind,
+  SpecialNode,
   SymlinkNode,
   Timestamp,
   Tree,
@@ -209,7 +211,18 @@ export class MemorySymlink extends MemoryNode implements SymlinkNode {
   }
 }
 
-type MemoryAny = MemoryDirectory | MemoryFile | MemorySymlink;
+export class MemorySpecial extends MemoryNode implements SpecialNode {
+  readonly kind: SpecialKind;
+  readonly size = 0;
+  readonly changes: NodeChanges = this.nodeChanges();
+
+  constructor(kind: SpecialKind, mode: number, owner: Owner) {
+    super(mode, owner);
+    this.kind = kind;
+  }
+}
+
+type MemoryAny = MemoryDirectory | MemoryFile | MemorySymlink | MemorySpecial;
 
 export class MemoryDirectory extends MemoryNode implements DirectoryNode {
   readonly kind = 'directory';
@@ -229,8 +242,11 @@ export class MemoryDirectory extends MemoryNode implements DirectoryNode {
       makeDirectory: async (name, directoryMode, directoryOwner) =>
         this.add(name, new MemoryDirectory(directoryMode, directoryOwner)),
       makeSymlink: async (name, target, linkOwner) => this.add(name, new MemorySymlink(target, linkOwner)),
+      makeSpecial: async (name, kind, specialMode, specialOwner) =>
+        this.add(name, new MemorySpecial(kind, specialMode, specialOwner)),
       link: async (name, node) => {
-        if (!(node instanceof MemoryFile)) throw new FsError('EXDEV', name);
+        if (!(node instanceof MemoryFile || node instanceof MemorySymlink || node instanceof MemorySpecial))
+          throw new FsError('EXDEV', name);
         this.add(name, node);
         node.nlink += 1;
       },

@@ -1,3 +1,4 @@
+import { constants } from 'node:fs';
 import { nameOfErrno } from '../../errno.ts';
 import { FsError } from '../../errors.ts';
 import { pace } from './pace.ts';
@@ -23,6 +24,8 @@ export interface Libc {
   removeXattr(target: Target, name: string): Promise<void>;
   /** renameat2(2) with RENAME_EXCHANGE. */
   exchange(from: string, to: string): Promise<void>;
+  /** mkfifo(3), or mknod(2) of a socket that nobody listens at. The mode is as of open(2). */
+  makeSpecial(path: string, kind: 'fifo' | 'socket', mode: number): Promise<void>;
   /** Returns another descriptor of the same open file, as dup(2) does; programs that are started do not get it. Never waits. */
   duplicate(fd: number): number;
   /** fallocate(2). */
@@ -42,6 +45,8 @@ const UTIME_OMIT = 0x3ffffffen;
 const RENAME_EXCHANGE = 2;
 const FALLOC_FL_KEEP_SIZE = 1;
 const F_DUPFD_CLOEXEC = 1030;
+/** _MKNOD_VER of 64-bit systems. */
+const MKNOD_VERSION = 0;
 const XATTR_CREATE = 1;
 const XATTR_REPLACE = 2;
 /** XATTR_SIZE_MAX and XATTR_LIST_MAX: no value and no list of names is longer. */
@@ -101,6 +106,10 @@ export async function loadLibc(): Promise<Libc | undefined> {
   const setxattr = both('lsetxattr', 'fsetxattr', ['str', 'void *', 'size_t', 'int']);
   const removexattr = both('lremovexattr', 'fremovexattr', ['str']);
   const renameat2 = ifThere(() => caller('renameat2', ['int', 'str', 'int', 'str', 'uint']));
+  const mkfifo = caller('mkfifo', ['str', 'uint']);
+  const mknod = ifThere(() => caller('mknod', ['str', 'uint', 'uint64_t']));
+  // Until version 2.33 the GNU C library has only this.
+  const xmknod = mknod ? undefined : ifThere(() => caller('__xmknod', ['int', 'str', 'uint', 'void *']));
   const fcntl = libc.func('fcntl', 'int', ['int', 'int', '...']);
   const fallocate = caller('fallocate', ['int', 'int', 'int64_t', 'int64_t'], 'int', false);
 
@@ -135,6 +144,12 @@ export async function loadLibc(): Promise<Libc | undefined> {
     async exchange(from, to) {
       if (!renameat2) throw new FsError('EINVAL', 'this C library can not exchange names');
       await renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_EXCHANGE);
+    },
+    async makeSpecial(path, kind, mode) {
+      if (kind === 'fifo') await mkfifo(path, mode);
+      else if (mknod) await mknod(path, constants.S_IFSOCK | mode, 0);
+      else if (xmknod) await xmknod(MKNOD_VERSION, path, constants.S_IFSOCK | mode, new BigUint64Array(1));
+      else throw new FsError('EPERM', 'this C library can not make sockets');
     },
     duplicate(fd) {
       const copy = Number(fcntl(fd, F_DUPFD_CLOEXEC, 'int', 0));

@@ -13,6 +13,8 @@ const MODE_TYPES: Readonly<Record<Node['kind'], number>> = {
   file: constants.S_IFREG,
   directory: constants.S_IFDIR,
   symlink: constants.S_IFLNK,
+  fifo: constants.S_IFIFO,
+  socket: constants.S_IFSOCK,
 };
 /** What chown(2) passes for what is to stay. */
 const UNCHANGED = 0xffffffff;
@@ -159,7 +161,7 @@ function uncounted(operations: Operations, signal: AbortSignal, log: Logger): Ha
         reply,
       ),
     mknod: (path, mode, _device, reply) =>
-      serve(async () => void (await operations.makeFile(...(await newPlace(path)), mode, owner)), reply),
+      serve(async () => void (await operations.makeNode(...(await newPlace(path)), mode, owner)), reply),
     mkdir: (path, mode, reply) =>
       serve(async () => void (await operations.makeDirectory(...(await newPlace(path)), mode, owner)), reply),
     create: (path, mode, reply) =>

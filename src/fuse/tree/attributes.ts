@@ -1,4 +1,4 @@
-import type { Attributes, Node, Timestamp } from './node.ts';
+import type { Attributes, Node, SpecialKind, Timestamp } from './node.ts';
 
 /** Who owns every file of a mount, and what of its permission bits is taken away. */
 export interface Ownership {
@@ -8,13 +8,15 @@ export interface Ownership {
   readonly umask: number;
 }
 
-const MODES: Readonly<Record<Node['kind'], number>> = { file: 0o444, directory: 0o555, symlink: 0o777 };
+/** Of what there is in a bucket. */
+export type ReadOnlyKind = Exclude<Node['kind'], SpecialKind>;
+const MODES: Readonly<Record<ReadOnlyKind, number>> = { file: 0o444, directory: 0o555, symlink: 0o777 };
 const SECTOR_BYTES = 512;
 const DIRECTORY_BYTES = 4096;
 
 /** Attributes of something that nobody changes through the mount. */
 export function readOnlyAttributes(
-  kind: Node['kind'],
+  kind: ReadOnlyKind,
   ownership: Ownership,
   ino: number,
   size: number,

@@ -1,7 +1,7 @@
 import { type DatasetEntry, type Registry, readRegistry } from '../../ecs/dtool/registry.ts';
 import { REGISTRATION_PREFIX } from '../../ecs/dtool/keys.ts';
 import { RECHECKS_MAX } from '../../limits.ts';
-import { readOnlyAttributes } from './attributes.ts';
+import { type ReadOnlyKind, readOnlyAttributes } from './attributes.ts';
 import type { BucketContext, Reporter } from './context.ts';
 import { Dataset } from './dataset.ts';
 import { assignNames, assignProtoNames, STAGING } from './dataset-names.ts';
@@ -257,7 +257,7 @@ export class BucketRoot {
     return new Symlink(target, this.#attributes('symlink', `.uuid/${uuid}`, Buffer.byteLength(target)));
   }
 
-  #attributes(kind: Node['kind'], path: string, size = 0): Attributes {
+  #attributes(kind: ReadOnlyKind, path: string, size = 0): Attributes {
     const { store, ownership } = this.#context;
     const isRoot = this.#options.isMountRoot && path === '';
     const ino = isRoot ? ROOT_INO : inodeNumber('bucket', store.bucket, path);

@@ -1,4 +1,13 @@
-import type { Access, DirectoryNode, FileNode, OpenFile, SymlinkNode, Timestamp } from './node.ts';
+import type {
+  Access,
+  DirectoryNode,
+  FileNode,
+  OpenFile,
+  SpecialKind,
+  SpecialNode,
+  SymlinkNode,
+  Timestamp,
+} from './node.ts';
 
 /**
  * What can be asked of the parts of the tree that may be written to. A node without it can't be changed, and who tries
@@ -34,6 +43,9 @@ export interface NodeChanges {
   removeXattr(name: string): Promise<void>;
 }
 
+/** What can have several names. */
+export type LinkableNode = FileNode | SymlinkNode | SpecialNode;
+
 /** What rename(2) does with what has the new name already: replace it (if it can), fail with EEXIST, or swap the two. */
 export type RenameMode = 'replace' | 'no-replace' | 'exchange';
 
@@ -53,12 +65,14 @@ export interface DirectoryChanges extends NodeChanges {
   makeDirectory(name: string, mode: number, owner: Owner): Promise<DirectoryNode>;
   /** @throws FsError EEXIST */
   makeSymlink(name: string, target: string, owner: Owner): Promise<SymlinkNode>;
+  /** @throws FsError EEXIST, and EPERM where there is no such thing */
+  makeSpecial(name: string, kind: SpecialKind, mode: number, owner: Owner): Promise<SpecialNode>;
   /**
-   * Gives a file a further name.
+   * Gives something a further name.
    *
-   * @throws FsError EEXIST, EXDEV for a file that is not of this part of the tree
+   * @throws FsError EEXIST, EXDEV for what is not of this part of the tree
    */
-  link(name: string, node: FileNode): Promise<void>;
+  link(name: string, node: LinkableNode): Promise<void>;
   /** @throws FsError EISDIR for a directory */
   unlink(name: string): Promise<void>;
   /** @throws FsError ENOTDIR, ENOTEMPTY */

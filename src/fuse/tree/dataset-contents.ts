@@ -11,7 +11,12 @@ import type { DatasetEntry } from '../../ecs/dtool/registry.ts';
 import { findStuckFreeze } from '../../ecs/dtool/stuck-freeze.ts';
 import { type ListedObject, StoreError } from '../../ecs/object-store.ts';
 import { PROBLEMS_TOLD_MAX } from '../../limits.ts';
-import { readOnlyAttributes, timestampOfMilliseconds, timestampOfSeconds } from './attributes.ts';
+import {
+  type ReadOnlyKind,
+  readOnlyAttributes,
+  timestampOfMilliseconds,
+  timestampOfSeconds,
+} from './attributes.ts';
 import type { BucketContext, Reporter } from './context.ts';
 import { DatasetDirectories, type MetadataEntries } from './dataset-directories.ts';
 import { Directory, type Entries, type Layer } from './directory.ts';
@@ -130,7 +135,7 @@ export class DatasetContents {
     return this.#entry.admin.type === 'dataset';
   }
 
-  #attributes(kind: Node['kind'], path: string, size: number, time = timeOf(this.#entry)): Attributes {
+  #attributes(kind: ReadOnlyKind, path: string, size: number, time = timeOf(this.#entry)): Attributes {
     return datasetAttributes(this.#context, this.#entry, kind, path, size, time);
   }
 
@@ -313,7 +318,7 @@ function aside(key: string, identifier: string, flaw: string): Problem {
 export function datasetAttributes(
   { ownership }: BucketContext,
   entry: DatasetEntry,
-  kind: Node['kind'] = 'directory',
+  kind: ReadOnlyKind = 'directory',
   path = '',
   size = 0,
   time = timeOf(entry),

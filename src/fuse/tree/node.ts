@@ -9,7 +9,7 @@
 import type { InvalidationRelay } from './invalidation.ts';
 import type { DirectoryChanges, NodeChanges, OpenFileChanges } from './changes.ts';
 
-export type Node = FileNode | DirectoryNode | SymlinkNode;
+export type Node = FileNode | DirectoryNode | SymlinkNode | SpecialNode;
 
 /** A point in time as stat(2) has it; `nanoseconds` is below 10^9. */
 export interface Timestamp {
@@ -76,6 +76,13 @@ export interface SymlinkNode extends AnyNode {
   readonly kind: 'symlink';
   readonly target: string;
 }
+
+/** A named pipe or a unix socket. All that programs do with one the kernel does by itself: here it only has a place. */
+export interface SpecialNode extends AnyNode {
+  readonly kind: SpecialKind;
+}
+
+export type SpecialKind = 'fifo' | 'socket';
 
 export interface DirectoryNode extends AnyNode {
   readonly kind: 'directory';

@@ -4,7 +4,7 @@ import { LOCAL_LISTING_CHECKS_MAX } from '../../limits.ts';
 import { exchange } from '../staging/area.ts';
 import type { Target } from '../staging/libc.ts';
 import * as local from '../staging/local-files.ts';
-import type { DirectoryChanges, Owner, RenameMode } from './changes.ts';
+import type { DirectoryChanges, LinkableNode, Owner, RenameMode } from './changes.ts';
 import type {
   Access,
   DirectoryEntries,
@@ -14,7 +14,7 @@ import type {
   Node,
   OpenFile,
 } from './node.ts';
-import { OPEN_FLAGS, StagedFile } from './staging-file.ts';
+import { OPEN_FLAGS } from './staging-file.ts';
 import type { StagedFolder } from './staging-folder.ts';
 import { isSamePlace, StagedBase, type Place } from './staging-node.ts';
 import type { StagedNode } from './staging-tree.ts';
@@ -37,6 +37,13 @@ export class StagedDirectory extends StagedBase implements DirectoryNode {
       this.#make(name, async (place, path) => {
         await local.symlink(target, path);
         return this.tree.madeSymlink(await settle(path, owner), place, target);
+      }),
+    makeSpecial: async (name, kind, mode, owner) =>
+      this.#make(name, async (place, path) => {
+        const { libc } = this.tree;
+        if (!libc) throw new FsError('EPERM', 'pipes and sockets need the package koffi');
+        await libc.makeSpecial(path, kind, mode);
+        return this.tree.madeSpecial(await settle(path, owner, mode), place, kind);
       }),
     link: async (name, node) => this.#link(name, node),
     unlink: async (name) =>
@@ -161,9 +168,9 @@ export class StagedDirectory extends StagedBase implements DirectoryNode {
     }
   }
 
-  async #link(name: string, node: FileNode): Promise<void> {
+  async #link(name: string, node: LinkableNode): Promise<void> {
     return this.#make(name, async (place, path) => {
-      if (!(node instanceof StagedFile) || node.folder === undefined || node.folder !== this.folder) {
+      if (!(node instanceof StagedBase) || node.folder === undefined || node.folder !== this.folder) {
         throw new FsError('EXDEV', 'the names of a file are all in one dataset');
       }
       await local.link(node.path, path);
@@ -195,7 +202,7 @@ export class StagedDirectory extends StagedBase implements DirectoryNode {
     }
     to.requireUnsealed();
     const stat = local.statNow(this.pathOf(name));
-    if (stat.isFile() && stat.nlink > 1n && to.folder !== this.folder) {
+    if (!stat.isDirectory() && stat.nlink > 1n && to.folder !== this.folder) {
       throw new FsError('EXDEV', 'the names of a file are all in one dataset');
     }
     const place: Place = { directory: to, name: toName };

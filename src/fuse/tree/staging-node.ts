@@ -3,7 +3,7 @@ import { FsError } from '../../errors.ts';
 import type { NanosecondTime, Target } from '../staging/libc.ts';
 import * as local from '../staging/local-files.ts';
 import type { AttributeChanges, NodeChanges } from './changes.ts';
-import type { Attributes, SymlinkNode, Timestamp, Xattrs } from './node.ts';
+import type { Attributes, SpecialKind, SpecialNode, SymlinkNode, Timestamp, Xattrs } from './node.ts';
 import type { StagedDirectory } from './staging-directory.ts';
 import type { StagedFolder } from './staging-folder.ts';
 import type { StagedNode, StagingTree } from './staging-tree.ts';
@@ -210,6 +210,17 @@ export class StagedSymlink extends StagedBase implements SymlinkNode {
   constructor(tree: StagingTree, stat: BigIntStats, place: Place, target: string) {
     super(tree, stat, place);
     this.target = target;
+  }
+}
+
+/** A named pipe or a socket. */
+export class StagedSpecial extends StagedBase implements SpecialNode {
+  readonly kind: SpecialKind;
+  readonly changes: NodeChanges = this.nodeChanges();
+
+  constructor(tree: StagingTree, stat: BigIntStats, place: Place, kind: SpecialKind) {
+    super(tree, stat, place);
+    this.kind = kind;
   }
 }
 

@@ -49,6 +49,7 @@ export class StagingRoot implements DirectoryNode, StagingTop, FolderRemoval {
     removeXattr: async () => notHere('staging/ has no extended attributes'),
     create: async () => notHere(FILES_REFUSED),
     makeSymlink: async () => notHere(FILES_REFUSED),
+    makeSpecial: async () => notHere(FILES_REFUSED),
     link: async () => notHere(FILES_REFUSED),
     makeDirectory: async (name, mode, owner) =>
       this.#tree.lock.alone(async () => {

@@ -8,13 +8,13 @@ import * as local from '../staging/local-files.ts';
 import { PathLock } from '../staging/path-lock.ts';
 import type { RenameMode } from './changes.ts';
 import { inodeNumber } from './inode-numbers.ts';
-import type { DirectoryNode } from './node.ts';
+import type { DirectoryNode, SpecialKind } from './node.ts';
 import { StagedDirectory } from './staging-directory.ts';
 import { StagedFile } from './staging-file.ts';
 import type { StagedFolder } from './staging-folder.ts';
-import { type Place, StagedSymlink } from './staging-node.ts';
+import { type Place, StagedSpecial, StagedSymlink } from './staging-node.ts';
 
-export type StagedNode = StagedDirectory | StagedFile | StagedSymlink;
+export type StagedNode = StagedDirectory | StagedFile | StagedSymlink | StagedSpecial;
 
 /** The directory of all staged folders, as those below it need it. */
 export interface StagingTop {
@@ -105,6 +105,10 @@ export class StagingTree {
     return this.#add(stat, new StagedSymlink(this, stat, place, target));
   }
 
+  madeSpecial(stat: BigIntStats, place: Place, kind: SpecialKind): StagedSpecial {
+    return this.#add(stat, new StagedSpecial(this, stat, place, kind));
+  }
+
   /** The directory of a staged folder that was made, which is in no other one. */
   madeFolder(stat: BigIntStats, folder: StagedFolder): StagedDirectory {
     const node = this.#add(stat, new StagedDirectory(this, stat));
@@ -148,11 +152,15 @@ export class StagingTree {
   }
 
   #make(stat: BigIntStats, place: Place): StagedNode | undefined {
-    switch (kindOf(stat)) {
+    const kind = kindOf(stat);
+    switch (kind) {
       case 'directory':
         return this.madeDirectory(stat, place);
       case 'file':
         return this.madeFile(stat, place);
+      case 'fifo':
+      case 'socket':
+        return this.madeSpecial(stat, place, kind);
       case 'symlink':
       case undefined:
       default:
@@ -167,9 +175,11 @@ export class StagingTree {
   }
 }
 
-/** Undefined for what nobody can have made here: devices, pipes and sockets. */
+/** Undefined for what nobody can have made here: devices. */
 function kindOf(stat: BigIntStats): StagedNode['kind'] | undefined {
   if (stat.isFile()) return 'file';
   if (stat.isDirectory()) return 'directory';
-  return stat.isSymbolicLink() ? 'symlink' : undefined;
+  if (stat.isSymbolicLink()) return 'symlink';
+  if (stat.isFIFO()) return 'fifo';
+  return stat.isSocket() ? 'socket' : undefined;
 }

@@ -9,6 +9,7 @@ import {
   RENAME_EXCHANGE,
   RENAME_NOREPLACE,
   RENAME_WHITEOUT,
+  sh,
   type Place,
 } from './place.ts';
 
@@ -141,8 +142,63 @@ export function describeNames(place: Place): void {
       expect(valid).toBe(deviates('replacement-character') ? 'EILSEQ' : 'done');
     });
 
+    test('of hard links to symbolic links, pipes and sockets are one thing', async () => {
+      await fs.symlink('nowhere', at('link'));
+      await fs.link(at('link'), at('again'));
+      expect(await fs.readlink(at('again'))).toBe('nowhere');
+      await run('mkfifo', ['-m', '640', at('pipe')]);
+      await fs.link(at('pipe'), at('pipe again'));
+      for (const [one, other] of [
+        ['link', 'again'],
+        ['pipe', 'pipe again'],
+      ] as const) {
+        const [a, b] = [await fs.lstat(at(one)), await fs.lstat(at(other))];
+        expect([b.ino, b.mode, b.nlink]).toEqual([a.ino, a.mode, 2]);
+        await fs.unlink(at(one));
+        if (!deviates('hard-links')) expect((await fs.lstat(at(other))).nlink).toBe(1);
+      }
+      await fs.mkdir(at('d'));
+      await sh(
+        `mv again 'pipe again' d && cp -al d copy && test "$(stat -c %i copy/again)" = "$(stat -c %i d/again)"`,
+        place.root,
+      );
+    });
+
+    test('of named pipes join two processes', async () => {
+      await run('mkfifo', ['-m', '640', at('pipe')]);
+      const text = await sh('echo through > pipe & cat pipe; wait', place.root);
+      expect(text).toBe('through\n');
+      expect(
+        await sh(
+          'stat -c "%F %a" pipe; ls -F; chmod 600 pipe; mv pipe p; stat -c %a p; rm p; ls',
+          place.root,
+        ),
+      ).toBe('fifo 640\npipe|\n600\n');
+      await run('mkfifo', ['-m', '600', at('pipe')]);
+      await sh('tar cf - pipe | tar xf - --one-top-level=x && test -p x/pipe', place.root);
+      if (has('rsync')) await sh('rsync -a pipe y/ && test -p y/pipe', place.root);
+    });
+
+    test.skipIf(!has('python3'))('of sockets are where programs find each other', async () => {
+      const script = `
+import socket, stat
+os.chdir(sys.argv[1])
+server = socket.socket(socket.AF_UNIX); server.bind('socket'); server.listen()
+print(stat.S_ISSOCK(os.lstat('socket').st_mode))
+os.rename('socket', 'moved')
+if os.fork() == 0:
+    client = socket.socket(socket.AF_UNIX); client.connect('moved'); client.sendall(b'hello'); os._exit(0)
+print(server.accept()[0].recv(5).decode())
+os.wait()
+server.close()
+try: socket.socket(socket.AF_UNIX).connect('moved')
+except ConnectionRefusedError: print('refused')
+os.unlink('moved')
+print(os.listdir('.'))`;
+      expect(await python(script, place.root)).toBe('True\nhello\nrefused\n[]');
+    });
+
     test('of things that are not there to be made', async () => {
-      await expect(run('mkfifo', [at('pipe')])).rejects.toThrow('Operation not permitted');
       await expect(run('mknod', [at('null'), 'c', '1', '3'])).rejects.toThrow('Operation not permitted');
       if (has('python3')) {
         expect(await python('os.mknod(sys.argv[1], 0o100640)\nprint("done")', at('f'))).toBe('done');

@@ -35,7 +35,7 @@ export const OpenFlag = {
 } as const;
 
 /** File types as `fuse_attr.mode` (shifted left by 12) and `fuse_dirent.type` have them. */
-export const FileType = { directory: 4, file: 8, symlink: 10 } as const;
+export const FileType = { fifo: 1, directory: 4, file: 8, symlink: 10, socket: 12 } as const;
 
 /** access(2) masks. */
 export const Access = { EXECUTE: 1, WRITE: 2, READ: 4 } as const;

@@ -34,14 +34,14 @@ export const create: Handler = {
   },
 };
 
-/** MKNOD: for regular files; the kernel needs it where somebody calls mknod(2). */
+/** MKNOD: mknod(2), mkfifo(3) and bind(2) of a unix socket. */
 export const mknod: Handler = {
   input: MknodIn,
   async handle(connection, request) {
     const parent = connection.node(request);
     const { mode } = request.fields(MknodIn);
     const [name = ''] = request.names(MknodIn);
-    const node = await connection.operations.makeFile(parent, name, mode, ownerOf(request));
+    const node = await connection.operations.makeNode(parent, name, mode, ownerOf(request));
     replyEntry(connection, request, parent, node);
   },
 };
