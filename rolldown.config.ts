@@ -29,7 +29,8 @@ const THREADS = [
 export default defineConfig([
   {
     ...common,
-    input: 'src/cli.ts',
+    // The process of a mount in the background is started by its file, too.
+    input: ['src/cli.ts', 'src/commands/mount/background-process.ts'],
     plugins: [
       {
         name: 'licences of what becomes part of the program',

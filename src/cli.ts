@@ -10,6 +10,7 @@ import {
   parseTries,
   parseUmask,
 } from './commands/options.ts';
+import { Interrupted } from './commands/mount/interrupted.ts';
 import { standardError, standardOutput } from './commands/output.ts';
 import { printError } from './commands/terminal.ts';
 import { RECEIVE_MODES } from './fuse/transport/kernel/receive/receiver.ts';
@@ -18,7 +19,7 @@ import { DISK_CACHE_DEFAULT_BYTES, MiB, STORE_TRIES_MAX } from './limits.ts';
 import { LOG_LEVELS } from './log-level.ts';
 import { VERSION } from './version.ts';
 
-/** Exit codes: 0 done, 1 failed, 2 wrong usage. */
+/** Exit codes: 0 done, 1 failed, 2 wrong usage; 130 and 143 of a mount that SIGINT or SIGTERM ended as it started. */
 const DONE = 0;
 const FAILED = 1;
 const WRONG_USAGE = 2;
@@ -204,6 +205,7 @@ async function run(): Promise<number> {
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? DONE : WRONG_USAGE;
     printError(error);
+    if (error instanceof Interrupted) return error.exitCode;
     return FAILED;
   }
 }

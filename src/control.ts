@@ -1,16 +1,11 @@
-import { createHash } from 'node:crypto';
-import { chmod, lstat, mkdir, readdir, readFile, unlink, writeFile } from 'node:fs/promises';
-import { type Socket, connect, createServer } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { finished } from 'node:stream/promises';
-import { UserError, messageOf } from './errors.ts';
-import {
-  CONTROL_MESSAGE_MAX_BYTES,
-  CONTROL_PROGRESS_INTERVAL_MS,
-  CONTROL_TIMEOUT_MS,
-  MOUNT_ANSWER_WAIT_MS,
-} from './limits.ts';
+import { randomUUID } from 'node:crypto';
+import { link, rename, stat, unlink } from 'node:fs/promises';
+import { type Socket, connect } from 'node:net';
+import { type Answer, readLines } from './control-lines.ts';
+import { canBeSocket, processFile, processOf, socketPath, socketPaths } from './control-path.ts';
+import { UserError, hasErrorCode } from './errors.ts';
+import { isProcessAlive } from './process-alive.ts';
+import { CONTROL_TIMEOUT_MS, MOUNT_ANSWER_WAIT_MS } from './limits.ts';
 
 /**
  * How commands talk to running mounts: one private Unix socket per mount. A connection is one line of JSON that asks,
@@ -18,178 +13,6 @@ import {
  * mount is found without asking around. Beside it a file has the number of the process: one that was killed may keep its
  * socket as long as the kernel keeps what is left of it.
  */
-
-/**
- * What can be asked of a mount, and what it answers with.
- *
- * @param args what came with the command: whatever is valid JSON, or undefined
- * @param tell sends how far the work is to the one who asked, if that one is still there; it may be called as often as
- *   there is something new, and only the latest goes out every {@link CONTROL_PROGRESS_INTERVAL_MS}
- */
-export type ControlHandler = (args: unknown, tell: (progress: unknown) => void) => Promise<unknown>;
-export type ControlHandlers = Readonly<Record<string, ControlHandler>>;
-
-interface Answer {
-  /** Of a line that is not the last. */
-  readonly progress?: unknown;
-  readonly result?: unknown;
-  readonly error?: { readonly message: string; readonly advice?: string | undefined };
-}
-
-/**
- * The directory of the sockets of this user, made with mode 0700 where it is missing.
- *
- * @throws UserError when somebody else owns it
- */
-export async function controlDirectory(): Promise<string> {
-  const uid = process.getuid?.() ?? 0;
-  const runtime = process.env['XDG_RUNTIME_DIR'];
-  const path = runtime ? join(runtime, 'dtool-ecs-mount') : join(tmpdir(), `dtool-ecs-mount-${uid}`);
-  await mkdir(path, { recursive: true, mode: 0o700 });
-  const stat = await lstat(path);
-  if (!stat.isDirectory() || stat.uid !== uid || (stat.mode & 0o077) !== 0) {
-    throw new UserError(
-      `${path} is not a private directory of yours`,
-      'Remove it, or set XDG_RUNTIME_DIR to a directory that is.',
-    );
-  }
-  return path;
-}
-
-async function socketPath(mountpoint: string): Promise<string> {
-  const name = createHash('sha256').update(mountpoint).digest('hex').slice(0, 16);
-  return join(await controlDirectory(), `${name}.sock`);
-}
-
-/** Of all mounts of this user, those of dead ones among them. */
-async function socketPaths(): Promise<readonly string[]> {
-  const directory = await controlDirectory();
-  const names = (await readdir(directory)).filter((name) => name.endsWith('.sock'));
-  return names.map((name) => join(directory, name));
-}
-
-const processFile = (socket: string): string => `${socket.slice(0, -'.sock'.length)}.pid`;
-
-/** The process that serves a mount of this user, or did before it was killed; undefined where none is known. */
-export async function servingProcess(mountpoint: string): Promise<number | undefined> {
-  return processOf(await socketPath(mountpoint));
-}
-
-async function processOf(socket: string): Promise<number | undefined> {
-  const pid = Number(await readFile(processFile(socket), 'utf8').catch(() => ''));
-  return pid > 0 ? pid : undefined;
-}
-
-/**
- * Listens for the commands of one mount until it is closed.
- *
- * @param mountpoint absolute path
- * @param handlers by command; what they resolve with must survive JSON
- */
-export async function serveControl(mountpoint: string, handlers: ControlHandlers): Promise<ControlServer> {
-  const path = await socketPath(mountpoint);
-  await unlink(path).catch(() => {});
-  const serving = new Map<Socket, Promise<void>>();
-  const server = createServer((socket) => {
-    serving.set(
-      socket,
-      serve(socket, handlers).finally(() => serving.delete(socket)),
-    );
-  });
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(path, resolve);
-  });
-  // From here on it can only be that a connection was not accepted, which whoever tried finds out.
-  server.on('error', () => {});
-  await chmod(path, 0o600);
-  await writeFile(processFile(path), `${process.pid}\n`, { mode: 0o600 });
-  return {
-    close: async () => {
-      server.close();
-      await unlink(processFile(path)).catch(() => {});
-      for (const socket of serving.keys()) if (socket.bytesRead === 0) socket.destroy();
-      await Promise.all(serving.values());
-    },
-  };
-}
-
-/** Listens for the commands of one mount. */
-export interface ControlServer {
-  /** Listens no more; resolves when everybody who asked something has got the answer. */
-  close(): Promise<void>;
-}
-
-/** Answers one request; never rejects. A connection that fails is nobody's loss but that of the one who asked. */
-async function serve(socket: Socket, handlers: ControlHandlers): Promise<void> {
-  socket.on('error', () => socket.destroy());
-  // A handler may take its time, a request and the reading of its answer may not.
-  socket.setTimeout(CONTROL_TIMEOUT_MS, () => socket.destroy());
-  try {
-    let line = '';
-    await readLines(socket, (text) => {
-      line = text;
-      return true;
-    });
-    socket.setTimeout(0);
-    const progress = new ProgressLines(socket);
-    const text = await answer(line, handlers, (value) => progress.tell(value));
-    progress.end();
-    socket.setTimeout(CONTROL_TIMEOUT_MS);
-    socket.end(`${text}\n`);
-    await finished(socket, { readable: false });
-  } catch {
-    socket.destroy();
-  }
-}
-
-/** Sends the latest of many values now and then, and never to somebody who does not read. */
-class ProgressLines {
-  readonly #socket: Socket;
-  #latest: { readonly progress: unknown } | undefined;
-  #timer: NodeJS.Timeout | undefined;
-
-  constructor(socket: Socket) {
-    this.#socket = socket;
-  }
-
-  tell(progress: unknown): void {
-    this.#latest = { progress };
-    if (this.#timer) return;
-    this.#send();
-    this.#timer = setInterval(() => this.#send(), CONTROL_PROGRESS_INTERVAL_MS).unref();
-  }
-
-  /** Sends what has not been sent. */
-  end(): void {
-    clearInterval(this.#timer);
-    this.#send();
-  }
-
-  #send(): void {
-    if (!this.#latest || !this.#socket.writable || this.#socket.writableLength > 0) return;
-    this.#socket.write(`${JSON.stringify(this.#latest satisfies Answer)}\n`);
-    this.#latest = undefined;
-  }
-}
-
-/** The answer to a request as JSON. */
-async function answer(
-  line: string,
-  handlers: ControlHandlers,
-  tell: (progress: unknown) => void,
-): Promise<string> {
-  try {
-    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- what has no such command is refused
-    const { command, args } = JSON.parse(line) as { readonly command: string; readonly args?: unknown };
-    const handler = Object.hasOwn(handlers, command) ? handlers[command] : undefined;
-    if (!handler) throw new UserError(`this mount does not know the command ${command}`);
-    return JSON.stringify({ result: await handler(args, tell) } satisfies Answer);
-  } catch (error) {
-    const advice = error instanceof UserError ? error.advice : undefined;
-    return JSON.stringify({ error: { message: messageOf(error), advice } } satisfies Answer);
-  }
-}
 
 /** A mount listens, and does not answer: it is suspended, or the machine is very busy. What was asked is done later. */
 class SilentMountError extends UserError {
@@ -201,6 +24,9 @@ class SilentMountError extends UserError {
     );
   }
 }
+
+/** A mount listens that is not mounted yet. */
+class StartingMountError extends UserError {}
 
 /** A question to a mount. */
 export interface ControlQuestion {
@@ -229,7 +55,8 @@ export async function askMount(mountpoint: string, question: string | ControlQue
 /**
  * Asks every mount of this user, which removes the sockets of dead ones.
  *
- * @param onSilent hears of each that has said nothing within {@link MOUNT_ANSWER_WAIT_MS}; what it throws ends the asking
+ * @param onSilent hears of each that has said nothing within {@link MOUNT_ANSWER_WAIT_MS}, or is not mounted yet; what it
+ *   throws ends the asking
  * @returns the answers of the others; who can't answer is left out
  */
 export async function askAllMounts(
@@ -240,7 +67,7 @@ export async function askAllMounts(
   const answers = await Promise.all(
     (await socketPaths()).map(async (path) =>
       ask(path, question).catch((error: unknown) => {
-        if (error instanceof SilentMountError) onSilent(error);
+        if (error instanceof SilentMountError || error instanceof StartingMountError) onSilent(error);
       }),
     ),
   );
@@ -267,6 +94,9 @@ function isAbandoned(path: string): Promise<boolean> {
 async function ask(path: string, question: ControlQuestion): Promise<unknown> {
   const { command, args, onProgress, silenceMaxMs = CONTROL_TIMEOUT_MS, signal } = question;
   signal?.throwIfAborted();
+  if (!canBeSocket(path)) return undefined;
+  const inode = (await stat(path).catch(() => undefined))?.ino;
+  signal?.throwIfAborted();
   const socket = connect(path);
   socket.setTimeout(silenceMaxMs, () => {
     void processOf(path).then((pid) => socket.destroy(new SilentMountError(pid, silenceMaxMs)));
@@ -276,7 +106,7 @@ async function ask(path: string, question: ControlQuestion): Promise<unknown> {
   };
   signal?.addEventListener('abort', hangUp, { once: true });
   try {
-    if (!(await isAnswered(socket, path))) return undefined;
+    if (!(await isAnswered(socket, path, inode))) return undefined;
     socket.write(`${JSON.stringify({ command, args })}\n`);
     if (onProgress) socket.setTimeout(0);
     let answered: Answer = {};
@@ -288,6 +118,7 @@ async function ask(path: string, question: ControlQuestion): Promise<unknown> {
       return false;
     });
     const { result, error } = answered;
+    if (error?.isStarting) throw new StartingMountError(error.message, 'Ask again when it has.');
     if (error) throw new UserError(error.message, error.advice);
     return result;
   } finally {
@@ -296,8 +127,12 @@ async function ask(path: string, question: ControlQuestion): Promise<unknown> {
   }
 }
 
-/** Whether somebody listens; the socket of one who died is removed. */
-async function isAnswered(socket: Socket, path: string): Promise<boolean> {
+/**
+ * Whether somebody listens; the socket of one who died is removed.
+ *
+ * @param inode of the socket before it was connected to
+ */
+async function isAnswered(socket: Socket, path: string, inode: number | undefined): Promise<boolean> {
   try {
     await new Promise<void>((resolve, reject) => {
       socket.once('connect', resolve);
@@ -305,40 +140,22 @@ async function isAnswered(socket: Socket, path: string): Promise<boolean> {
     });
     return true;
   } catch (error) {
-    const code = error instanceof Error && 'code' in error ? error.code : undefined;
-    if (code === 'ECONNREFUSED')
-      for (const left of [path, processFile(path)]) await unlink(left).catch(() => {});
-    if (code === 'ECONNREFUSED' || code === 'ENOENT') return false;
-    throw error;
+    if (hasErrorCode(error, 'ECONNREFUSED')) await removeDead(path, inode);
+    else if (!hasErrorCode(error, 'ENOENT')) throw error;
+    return false;
   }
 }
 
-/**
- * Reads until a line is the last.
- *
- * @param isLast takes each line without its end, and says whether to stop there
- */
-function readLines(socket: Socket, isLast: (line: string) => boolean): Promise<void> {
-  return new Promise((resolve, reject) => {
-    let text = '';
-    const onData = (chunk: string): void => {
-      text += chunk;
-      try {
-        for (let end = text.indexOf('\n'); end >= 0; end = text.indexOf('\n')) {
-          const line = text.slice(0, end);
-          text = text.slice(end + 1);
-          if (!isLast(line)) continue;
-          socket.off('data', onData);
-          return resolve();
-        }
-      } catch (error) {
-        return reject(error);
-      }
-      if (text.length > CONTROL_MESSAGE_MAX_BYTES) reject(new Error('message too long'));
-    };
-    socket.setEncoding('utf8');
-    socket.on('data', onData);
-    socket.once('error', reject);
-    socket.once('close', () => reject(new Error('the connection ended in the middle of a message')));
-  });
+/** Removes the socket of a mount that died, and never that of a mount which has its name since. */
+async function removeDead(path: string, inode: number | undefined): Promise<void> {
+  const removed = `${path}.${randomUUID()}`;
+  try {
+    await rename(path, removed);
+    if ((await stat(removed)).ino !== inode) await link(removed, path).catch(() => {});
+    await unlink(removed);
+    const pid = await processOf(path);
+    if (pid === undefined || !(await isProcessAlive(pid))) await unlink(processFile(path));
+  } catch {
+    // Somebody else has removed it, or may.
+  }
 }

@@ -1,3 +1,4 @@
+import { abortable } from './abortable.ts';
 import { BlockCache, type BlockCacheStatistics } from './cache/block-cache.ts';
 import { BlockSource } from './cache/block-source.ts';
 import { MetadataCache } from './cache/metadata-cache.ts';
@@ -111,9 +112,14 @@ export interface RunningMount {
  * Puts everything together and mounts: stores → cache → tree → session.
  *
  * @throws UserError when a bucket can't be used (of several, when none can) or the mountpoint can't; nothing is left
- *   mounted then
+ *   mounted then, nor when the signal aborts; its reason
  */
-export async function startMount(config: Config, options: MountOptions, log: Logger): Promise<RunningMount> {
+export async function startMount(
+  config: Config,
+  options: MountOptions,
+  log: Logger,
+  signal: AbortSignal,
+): Promise<RunningMount> {
   const clock = systemClock;
   const startedAt = clock.now();
   const ending = new AbortController();
@@ -123,19 +129,22 @@ export async function startMount(config: Config, options: MountOptions, log: Log
   // It may still have the staging area.
   await clearDeadMount(options.mountpoint);
   const { metadataDirectory, diskCache: choice, cacheMemoryBytes: memoryBytes } = options;
-  const disk = choice && (await openDiskStore({ choice, memoryBytes, clock, log }));
+  signal.throwIfAborted();
+  // Nothing that is left in the middle before it is mounted has to be undone: it ends with the process.
+  const disk = choice && (await abortable(openDiskStore({ choice, memoryBytes, clock, log }), signal));
   const metadata = metadataDirectory
     ? new MetadataCache(metadataDirectory, METADATA_CACHE_MAX_BYTES, log)
     : undefined;
   const warnings: string[] = [];
   const storeEnvironment = { config, clock, log, limiter, counters, tries: options.tries };
-  const { stores, absent } = await openStores(options.buckets, storeEnvironment, {
+  const opening = openStores(options.buckets, storeEnvironment, {
     isKnown: async (bucket) => (await knownOf(bucket, metadata)?.registry()) !== undefined,
     onAway: (warning) => {
       log.warn(warning);
       warnings.push(warning);
     },
   });
+  const { stores, absent } = await abortable(opening, signal);
   const reportAbsent = (bucket: string, reason: string): void =>
     problems.report({ bucket, key: '', reason: `${reason}. It appears as soon as it can be used` });
   for (const [bucket, reason] of absent) {
@@ -176,7 +185,8 @@ export async function startMount(config: Config, options: MountOptions, log: Log
     clock,
     log,
   };
-  for (const store of stores) buckets.set(store.config.bucket, await MountedBucket.open(store, environment));
+  for (const store of stores)
+    buckets.set(store.config.bucket, await abortable(MountedBucket.open(store, environment), signal));
   const staged = new StagedBuckets(buckets, journals);
   const tree = mountTree(new Map(Array.from(buckets, ([name, { root }]) => [name, root])), {
     isSingle: !options.bucketDirectories,
@@ -215,7 +225,7 @@ export async function startMount(config: Config, options: MountOptions, log: Log
 
   let session: Session;
   try {
-    await staged.recover();
+    await abortable(staged.recover(), signal);
     session = await startSession(options.mountpoint, tree, options.transport, {
       source: options.buckets.join('+'),
       allowOther: options.allowOther,
@@ -224,6 +234,7 @@ export async function startMount(config: Config, options: MountOptions, log: Log
       readOnly: options.readOnly,
       refreshSeconds: options.refreshSeconds,
       log,
+      signal,
     });
   } catch (error) {
     await closeAll();

@@ -8,19 +8,15 @@ import {
   rmSync,
   statSync,
   symlinkSync,
+  writeFileSync,
 } from 'node:fs';
 import { type Server, connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import {
-  type ControlHandlers,
-  type ControlServer,
-  askAllMounts,
-  askMount,
-  controlDirectory,
-  serveControl,
-} from '../src/control.ts';
+import { askAllMounts, askMount } from '../src/control.ts';
+import { controlDirectory, servingProcess } from '../src/control-path.ts';
+import { type ControlHandlers, type ControlServer, listenForCommands } from '../src/control-server.ts';
 import { UserError } from '../src/errors.ts';
 
 let runtime: string;
@@ -41,9 +37,15 @@ async function close(server: Server): Promise<void> {
   await once(server, 'close');
 }
 
-async function serve(mountpoint: string, handlers: ControlHandlers): Promise<ControlServer> {
-  const server = await serveControl(mountpoint, handlers);
+async function listen(mountpoint: string): Promise<ControlServer> {
+  const server = await listenForCommands(mountpoint);
   servers.push(server);
+  return server;
+}
+
+async function serve(mountpoint: string, handlers: ControlHandlers): Promise<ControlServer> {
+  const server = await listen(mountpoint);
+  await server.serve(handlers);
   return server;
 }
 const directory = (): string => join(runtime, 'dtool-ecs-mount');
@@ -220,6 +222,46 @@ describe('all mounts', () => {
     await rename(join(runtime, 'kept'), join(directory(), name));
     await serve('/mnt/a', { status: async () => 'second' });
     expect(await askMount('/mnt/a', 'status')).toBe('second');
+  });
+});
+
+describe('a mount that is not there yet', () => {
+  test('says so to who asks all, and is none for who asks at its mountpoint', async () => {
+    const server = await listen('/mnt/a');
+    const starting: string[] = [];
+    const onSilent = ({ message }: UserError): void => void starting.push(message);
+    expect(await askAllMounts('status', onSilent)).toEqual([]);
+    expect(starting).toEqual([`process ${process.pid} has not mounted /mnt/a yet`]);
+    expect(await askMount('/mnt/a', 'status')).toBeUndefined();
+    await server.serve({ status: async () => 'there' });
+    expect(await askMount('/mnt/a', 'status')).toBe('there');
+    expect(await servingProcess('/mnt/a')).toBe(process.pid);
+    expect(sockets()).toHaveLength(1);
+  });
+
+  test('takes nothing from the one that is, unless it is mounted in its place', async () => {
+    const first = await serve('/mnt/a', { status: async () => 'first' });
+    const failing = await listen('/mnt/a');
+    expect(await askMount('/mnt/a', 'status')).toBe('first');
+    await failing.close();
+    expect(await askMount('/mnt/a', 'status')).toBe('first');
+    const second = await serve('/mnt/a', { status: async () => 'second' });
+    expect(await askMount('/mnt/a', 'status')).toBe('second');
+    await first.close();
+    expect(await askMount('/mnt/a', 'status')).toBe('second');
+    expect(await servingProcess('/mnt/a')).toBe(process.pid);
+    await second.close();
+    expect(readdirSync(directory())).toEqual([]);
+  });
+
+  test('is an error where no socket can be', async () => {
+    vi.stubEnv('XDG_RUNTIME_DIR', join(runtime, 'x'.repeat(100)));
+    await expect(listenForCommands('/mnt/a')).rejects.toThrow(/has at most 107 bytes/);
+    expect(await askMount('/mnt/a', 'status')).toBeUndefined();
+    const file = join(runtime, 'file');
+    writeFileSync(file, '');
+    vi.stubEnv('XDG_RUNTIME_DIR', file);
+    await expect(listenForCommands('/mnt/a')).rejects.toThrow(`${file}/dtool-ecs-mount can't be made`);
   });
 });
 

@@ -25,6 +25,8 @@ export async function runCommand(
 ): Promise<CommandResult> {
   const child = spawn(command, args, {
     cwd: '/',
+    // A Ctrl-C on our terminal is not for it: it would end between two steps.
+    detached: true,
     env: { ...process.env, ...options.env, LC_ALL: 'C' },
     stdio: ['ignore', 'ignore', 'pipe', options.fd ?? 'ignore'],
   });

@@ -5,7 +5,7 @@ import { access, readdir, realpath } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { UserError } from '../errors.ts';
-import { servingProcess } from '../control.ts';
+import { servingProcess } from '../control-path.ts';
 import { MOUNT_ANSWER_WAIT_MS } from '../limits.ts';
 import { isProcessAlive } from '../process-alive.ts';
 import { FS_TYPE, findMount } from './mount-table.ts';

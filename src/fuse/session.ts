@@ -3,7 +3,7 @@ import { access } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 import { UserError } from '../errors.ts';
 import { type AutoUnmount, startAutoUnmount } from './auto-unmount.ts';
-import { isOpenDevice, prepareMountpoint, systemCodeOf } from './mountpoint.ts';
+import { clearDeadMount, isOpenDevice, prepareMountpoint, systemCodeOf } from './mountpoint.ts';
 import { Operations } from './operations.ts';
 import type { RequestCounts } from './request-counters.ts';
 import type { MountedTransport, Transport, TransportOptions } from './transport/transport.ts';
@@ -24,13 +24,15 @@ export interface Session {
 export interface SessionOptions extends TransportOptions {
   /** Whether the mount is to go when this process dies, however it does; default: it stays, and answers nothing. */
   readonly autoUnmount?: boolean;
+  /** Ends the start; what is mounted by then is unmounted. Default: nothing does. */
+  readonly signal?: AbortSignal;
 }
 
 /**
  * Mounts a tree.
  *
  * @param mountpoint canonical path of a directory, or `/dev/fd/N` for a device that is mounted already
- * @throws UserError when the mountpoint or the system does not allow it; nothing is left mounted then
+ * @throws UserError when the mountpoint or the system does not allow it; the signal's reason; nothing is left mounted then
  */
 export async function startSession(
   mountpoint: string,
@@ -44,9 +46,15 @@ export async function startSession(
     if (obstacle) throw new UserError(obstacle.reason, obstacle.advice);
   }
   const operations = new Operations(tree);
-  const mounted: MountedTransport = await transport.mount(mountpoint, operations, options);
+  options.signal?.throwIfAborted();
+  const mounted = await mountOn(mountpoint, operations, transport, options);
   if (mounted.invalidation) tree.invalidations?.connect(mounted.invalidation);
   const guard = options.autoUnmount === true ? await guarded(mountpoint, mounted) : undefined;
+  if (options.signal?.aborted) {
+    await mounted.unmount();
+    guard?.stop();
+    options.signal.throwIfAborted();
+  }
   const ended = async (): Promise<void> => {
     await mounted.closed;
     guard?.stop();
@@ -62,6 +70,21 @@ export async function startSession(
     closed: ended(),
     unmount: async () => mounted.unmount(),
   };
+}
+
+/** Mounts, or leaves nothing mounted: a command that is killed may have done its work before. */
+async function mountOn(
+  mountpoint: string,
+  operations: Operations,
+  transport: Transport,
+  options: SessionOptions,
+): Promise<MountedTransport> {
+  try {
+    return await transport.mount(mountpoint, operations, options);
+  } catch (error) {
+    if (!isOpenDevice(mountpoint)) await clearDeadMount(mountpoint).catch(() => {});
+    throw error;
+  }
 }
 
 async function guarded(mountpoint: string, mounted: MountedTransport): Promise<AutoUnmount> {

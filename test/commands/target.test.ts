@@ -3,11 +3,18 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { parseTarget } from '../../src/commands/target.ts';
-import { type ControlServer, serveControl } from '../../src/control.ts';
+import { type ControlServer, listenForCommands } from '../../src/control-server.ts';
 
 let runtime: string;
 let othersAsked = 0;
 const servers: ControlServer[] = [];
+
+async function listen(mountpoint: string, status: () => Promise<unknown>): Promise<void> {
+  const server = await listenForCommands(mountpoint);
+  servers.push(server);
+  await server.serve({ status });
+}
+
 beforeAll(async () => {
   runtime = mkdtempSync(join(tmpdir(), 'target-'));
   vi.stubEnv('XDG_RUNTIME_DIR', runtime);
@@ -17,12 +24,12 @@ beforeAll(async () => {
     ['/mnt/all/inner', false, ['gamma']],
   ] as const) {
     const status = { mountpoint, bucketDirectories, buckets: buckets.map((bucket) => ({ bucket })) };
-    servers.push(await serveControl(mountpoint, { status: async () => status }));
+    await listen(mountpoint, async () => status);
   }
   const ask = async (): Promise<void> => {
     othersAsked += 1;
   };
-  servers.push(await serveControl('/other', { status: ask }));
+  await listen('/other', ask);
 });
 afterAll(async () => {
   await Promise.all(servers.map(async (server) => server.close()));

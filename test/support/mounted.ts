@@ -47,6 +47,11 @@ export class User {
     return new User(await mkdtemp(join(tmpdir(), 'dtool-ecs-mount-test-')), env);
   }
 
+  /** The program and its arguments, for who starts them some other way. */
+  command(...args: readonly string[]): readonly [string, ...string[]] {
+    return [process.execPath, CLI, ...args];
+  }
+
   /** Runs the program to its end. */
   async run(...args: readonly string[]): Promise<CommandResult> {
     return this.exec(process.execPath, CLI, ...args);

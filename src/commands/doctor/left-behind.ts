@@ -1,4 +1,5 @@
-import { deadSockets, servingProcess } from '../../control.ts';
+import { deadSockets } from '../../control.ts';
+import { servingProcess } from '../../control-path.ts';
 import { messageOf } from '../../errors.ts';
 import { forEachBounded } from '../../for-each-bounded.ts';
 import { readJournals } from '../../freeze/journal.ts';

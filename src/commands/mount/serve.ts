@@ -1,7 +1,7 @@
 import { join, resolve } from 'node:path';
 import { z } from 'zod';
 import { Config, plainHttpWarning } from '../../config.ts';
-import { serveControl } from '../../control.ts';
+import { type ControlHandlers, type ControlServer, listenForCommands } from '../../control-server.ts';
 import { UserError, messageOf } from '../../errors.ts';
 import { transportNamed } from '../../fuse/transport/transports.ts';
 import { createLogger } from '../../log.ts';
@@ -11,9 +11,9 @@ import { cacheDirectoryOf, diskCacheOf } from '../disk-cache.ts';
 import { expose } from '../metrics/exposition.ts';
 import { type MetricsServer, listenForMetrics } from '../metrics/metrics-server.ts';
 import { type ProcessUse, metricsOf } from '../metrics/mount-metrics.ts';
-import type { MountCommandOptions } from '../mount.ts';
-import { print } from '../terminal.ts';
-import { metricsLine, tellParent } from './verdict.ts';
+import { Interrupted } from './interrupted.ts';
+import type { MountRequest } from './request.ts';
+import type { Ready } from './verdict.ts';
 
 /** A folder of the staging area, and what to do with it; see `StagedFreezeOptions`. */
 const STAGED = z.object({ bucket: z.string(), folder: z.string() });
@@ -23,29 +23,44 @@ const FREEZE = STAGED.extend({
   keepStaging: z.boolean(),
 });
 
+/** The surroundings of a mount. */
+interface Serving {
+  /** Gives up the start of the mount; no more than that. */
+  readonly signal?: AbortSignal;
+  /** Hears once that the mount answers. */
+  readonly onReady: (ready: Ready) => void;
+}
+
 /**
- * Mounts buckets and serves the mount until it is gone, whoever ends it. Tells how that went to the command that started
- * this process, or on standard output where none did.
+ * Mounts buckets and serves the mount until it is gone, whoever ends it. Everything that can fail is done before something
+ * is mounted, and SIGINT and SIGTERM end the mount at any moment: one that has begun as well as one that has not.
  *
- * @param buckets names; empty with `--all`
- * @param mountpoint canonical, or `/dev/fd/N` for a FUSE device that is open and mounted already
- * @throws UserError when it can't be mounted
+ * @throws UserError when it can't be mounted; Interrupted when a signal ends it before it answers; the reason of the signal
  */
-export async function serveMount(
-  buckets: readonly string[],
-  mountpoint: string,
-  options: MountCommandOptions,
-): Promise<void> {
+export async function serveMount(request: MountRequest, { signal, onReady }: Serving): Promise<void> {
+  const { buckets, mountpoint, options } = request;
+  const starting = new AbortController();
+  let mount: RunningMount | undefined;
+  const end = (name: NodeJS.Signals): void => {
+    starting.abort(new Interrupted(name, mountpoint));
+    mount?.unmount().catch((error: unknown) => log.error(messageOf(error)));
+  };
+  process.on('SIGTERM', end);
+  process.on('SIGINT', end);
+  process.on('SIGHUP', () => void mount?.refresh());
+  signal?.addEventListener('abort', () => starting.abort(signal.reason), { once: true });
   const log = createLogger(options.logLevel, options.logFile);
   const warnings: string[] = [];
-  let mount: RunningMount;
+  let started: RunningMount | undefined;
   let metrics: MetricsServer | undefined;
+  let control: ControlServer | undefined;
   try {
     if (options.metricsPort !== undefined) metrics = await listenForMetrics(options.metricsPort, log);
+    control = await listenForCommands(mountpoint);
     const config = await Config.load();
     warnings.push(...warningsOf(config, options.all ? allBuckets(config) : buckets));
     for (const warning of warnings) log.warn(warning);
-    mount = await startMount(
+    started = await startMount(
       config,
       {
         buckets: options.all ? allBuckets(config) : buckets,
@@ -69,27 +84,31 @@ export async function serveMount(
         diskCache: diskCacheOf(config, options),
       },
       log,
+      starting.signal,
     );
+    await control.serve(handlersOf(started, metrics));
+    // From here to the next await nobody can end it unheard.
+    starting.signal.throwIfAborted();
   } catch (error) {
-    await metrics?.close();
+    await started?.unmount();
+    await started?.closed;
+    await Promise.all([control?.close(), metrics?.close()]);
     log.error(messageOf(error));
-    tellParent({
-      ready: false,
-      message: messageOf(error),
-      advice: error instanceof UserError ? error.advice : undefined,
-    });
     throw error;
   }
+  mount = started;
+  onReady({ warnings: [...warnings, ...mount.warnings], metrics: metrics?.url });
+  // The current directory of a process in the background would keep a file system busy.
+  process.chdir('/');
+  await mount.closed;
+  await Promise.all([control.close(), metrics?.close()]);
+}
 
-  const end = (): void => {
-    mount.unmount().catch((error: unknown) => log.error(messageOf(error)));
-  };
-  process.on('SIGTERM', end);
-  process.on('SIGINT', end);
-  process.on('SIGHUP', () => void mount.refresh());
+/** What commands and metrics ask of a mount. */
+function handlersOf(mount: RunningMount, metrics: MetricsServer | undefined): ControlHandlers {
   const status = async (): Promise<MountStatus> => ({ ...(await mount.status()), metrics: metrics?.url });
   metrics?.serve(async () => expose(metricsOf(await status(), processUse())));
-  const control = await serveControl(mountpoint, {
+  return {
     status,
     refresh: async () => mount.refresh(),
     unmount: async () => {
@@ -104,17 +123,7 @@ export async function serveMount(
       const { bucket, folder } = STAGED.parse(args);
       return mount.staged.discard(bucket, folder);
     },
-  });
-  if (process.send) {
-    tellParent({ ready: true, warnings: [...warnings, ...mount.warnings], metrics: metrics?.url });
-  } else {
-    print(`${mountpoint} is mounted; Ctrl-C unmounts it.`);
-    if (metrics) print(metricsLine(metrics.url));
-  }
-  // The current directory of a process in the background would keep a file system busy.
-  process.chdir('/');
-  await mount.closed;
-  await Promise.all([control.close(), metrics?.close()]);
+  };
 }
 
 function processUse(): ProcessUse {

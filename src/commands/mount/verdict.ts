@@ -1,13 +1,32 @@
 import type { ChildProcess } from 'node:child_process';
 
+/** A mount that answers. */
+export interface Ready {
+  /** What the user should know though it is mounted, a sentence each. */
+  readonly warnings: readonly string[];
+  /** Where the numbers of the mount are; undefined: nowhere. */
+  readonly metrics?: string | undefined;
+}
+
 /** What a mount in the background tells the command that started it, once. */
 export type Verdict =
-  | { readonly ready: true; readonly warnings: readonly string[]; readonly metrics?: string | undefined }
-  | { readonly ready: false; readonly message: string; readonly advice?: string | undefined };
+  | ({ readonly ready: true } & Ready)
+  | {
+      readonly ready: false;
+      readonly message: string;
+      readonly advice?: string | undefined;
+      /** What ended it. */
+      readonly signal?: NodeJS.Signals | undefined;
+    };
 
-/** Tells the process that started this one, if it waits to hear it. */
-export function tellParent(verdict: Verdict): void {
-  process.send?.(verdict, () => process.disconnect?.());
+/** Tells the command that started this process, if it is still there; resolves when it is told. */
+export async function tellCommand(verdict: Verdict): Promise<void> {
+  await new Promise<void>((resolve) => {
+    if (!process.connected) resolve();
+    // That the command has ended meanwhile is no error.
+    else process.send?.(verdict, () => resolve());
+  });
+  if (process.connected) process.disconnect();
 }
 
 /**
@@ -26,6 +45,7 @@ export function verdictOf(mount: ChildProcess, logFile: string): Promise<Verdict
         ready: false,
         message: `the mount ended before it was ready (${signal ?? `exit code ${code}`})`,
         advice: `Its log may say why: ${logFile}`,
+        signal: signal === 'SIGINT' || signal === 'SIGTERM' ? signal : undefined,
       }),
     );
   });
