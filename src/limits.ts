@@ -212,8 +212,13 @@ export const PATH_MAX_BYTES = 4_095;
 /** How long a file operation waits for a list that is being refreshed before it takes the one it has. */
 export const REFRESH_WAIT_MS = 2_000;
 
-/** Open files and directories of a mount at once. */
+/** Open files and directories of a mount at once, of all users; one has half of what the others leave. */
 export const HANDLES_MAX = 65_536;
+/**
+ * Descriptors that staged files of users leave to the mount, or half of those that it may have where these are few: for 32
+ * connections, 24 uploads, 32 files that are looked at, 256 lists that are read, and all else that it opens.
+ */
+export const DESCRIPTORS_RESERVED = 512;
 
 /** The most that the kernel reads or writes with one request (its MAX_PAGES is 256 pages of 4 KiB). */
 export const KERNEL_REQUEST_MAX_BYTES = 1 * MiB;

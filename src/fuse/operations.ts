@@ -1,6 +1,6 @@
 import { constants } from 'node:fs';
 import { FsError } from '../errors.ts';
-import { type DirectoryHandle, Handles } from './handles.ts';
+import { type DirectoryHandle, type FileHandle, Handles, type HandlesOptions } from './handles.ts';
 import { RequestCounters } from './request-counters.ts';
 import type { AttributeChanges, DirectoryChanges, NodeChanges, Owner, RenameMode } from './tree/changes.ts';
 import type { Access, DirectoryEntries, DirectoryNode, Node, SpaceUsage, Tree } from './tree/node.ts';
@@ -26,12 +26,13 @@ export class Operations {
   readonly #tree: Tree;
   /** How long the kernel's requests take, as the transport counts them. */
   readonly requests = new RequestCounters();
-  readonly #handles = new Handles();
+  readonly #handles: Handles;
   /** Changes to the entries of a directory so far; none where there is no number. */
   readonly #versions = new WeakMap<DirectoryNode, number>();
 
-  constructor(tree: Tree) {
+  constructor(tree: Tree, handles: HandlesOptions = {}) {
     this.#tree = tree;
+    this.#handles = new Handles(handles);
   }
 
   get root(): DirectoryNode {
@@ -50,14 +51,29 @@ export class Operations {
    * Opens a file and returns its handle, a number from 1 to 2^31 - 1.
    *
    * @param flags of open(2); O_TRUNC is done here
+   * @param uid who opens it, and has a share of what can be open
    * @param dropPrivileges whether truncating takes set-user-id and set-group-id away
    */
-  async open(node: Node, flags: number, signal: AbortSignal, dropPrivileges = false): Promise<number> {
+  async open(
+    node: Node,
+    flags: number,
+    signal: AbortSignal,
+    uid: number,
+    dropPrivileges = false,
+  ): Promise<number> {
     if (node.kind === 'directory') throw new FsError('EISDIR', 'is a directory');
     if (node.kind === 'symlink') throw new FsError('ELOOP', 'is a symbolic link');
     if (node.kind !== 'file') throw new FsError('ENXIO', 'the kernel opens pipes and sockets by itself');
     if ((flags & WRITE_FLAGS) !== 0) changesOf(node);
-    const handle = this.#handles.add({ kind: 'file', node, file: await node.open(signal, accessOf(flags)) });
+    const { handle } = await this.#handles.open(
+      uid,
+      node.isLocal === true,
+      async (): Promise<FileHandle> => ({
+        kind: 'file',
+        node,
+        file: await node.open(signal, accessOf(flags)),
+      }),
+    );
     try {
       if ((flags & constants.O_TRUNC) !== 0) await this.setAttributes(node, { size: 0 }, dropPrivileges);
       return handle;
@@ -113,9 +129,14 @@ export class Operations {
     await directory(node).changes?.sync();
   }
 
-  /** Opens a directory: the handle stands for its entries as they were at that moment. */
-  async openDirectory(node: Node, signal: AbortSignal): Promise<number> {
-    return this.#handles.add(await this.#list(directory(node), signal));
+  /**
+   * Opens a directory: the handle stands for its entries as they were at that moment.
+   *
+   * @param uid see {@link open}
+   */
+  async openDirectory(node: Node, signal: AbortSignal, uid: number): Promise<number> {
+    const { handle } = await this.#handles.open(uid, false, async () => this.#list(directory(node), signal));
+    return handle;
   }
 
   entries(handle: number): DirectoryEntries {
@@ -184,16 +205,23 @@ export class Operations {
     owner: Owner,
   ): Promise<{ readonly node: Node; readonly handle: number }> {
     try {
-      const { node, file } = await this.#change(parent, async (changes, to) =>
-        changes.create(name, mode & PERMISSIONS, ownerIn(to, owner), accessOf(flags)),
+      const { handle, opened } = await this.#handles.open(
+        owner.uid,
+        parent.isLocal === true,
+        async (): Promise<FileHandle> => {
+          const made = await this.#change(parent, async (changes, to) =>
+            changes.create(name, mode & PERMISSIONS, ownerIn(to, owner), accessOf(flags)),
+          );
+          return { kind: 'file', ...made };
+        },
       );
-      return { node, handle: this.#handles.add({ kind: 'file', node, file }) };
+      return { node: opened.node, handle };
     } catch (error) {
       const isThere = error instanceof FsError && error.code === 'EEXIST';
       if (!isThere || (flags & constants.O_EXCL) !== 0) throw error;
       const { signal } = new AbortController();
       const node = await this.lookup(parent, name, signal);
-      return { node, handle: await this.open(node, flags, signal) };
+      return { node, handle: await this.open(node, flags, signal, owner.uid) };
     }
   }
 

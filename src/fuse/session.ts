@@ -3,6 +3,7 @@ import { access } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 import { UserError } from '../errors.ts';
 import { type AutoUnmount, startAutoUnmount } from './auto-unmount.ts';
+import { userDescriptorsMax } from './descriptor-limit.ts';
 import { clearDeadMount, isOpenDevice, prepareMountpoint, systemCodeOf } from './mountpoint.ts';
 import { Operations } from './operations.ts';
 import type { RequestCounts } from './request-counters.ts';
@@ -45,7 +46,15 @@ export async function startSession(
     const obstacle = await fuseObstacle();
     if (obstacle) throw new UserError(obstacle.reason, obstacle.advice);
   }
-  const operations = new Operations(tree);
+  const descriptors = await userDescriptorsMax();
+  const operations = new Operations(tree, {
+    descriptors,
+    onRefused: (uid) =>
+      options.log.warn(
+        { uid, descriptors },
+        'a user has as many files open as one may have: half of what others leave. Close some, or raise the limit of open files',
+      ),
+  });
   options.signal?.throwIfAborted();
   const mounted = await mountOn(mountpoint, operations, transport, options);
   if (mounted.invalidation) tree.invalidations?.connect(mounted.invalidation);

@@ -2,12 +2,14 @@ import { constants } from 'node:fs';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { Operations } from '../../src/fuse/operations.ts';
 import { FsError } from '../../src/errors.ts';
+import type { FileNode, Node } from '../../src/fuse/tree/node.ts';
 import { HANDLES_MAX } from '../../src/limits.ts';
 import { copied } from '../support/copied.ts';
 import { BIG_BYTES, HELLO, createFixture } from '../support/fixture-tree.ts';
 import { memoryTree } from '../support/memory-tree.ts';
 
 const never = new AbortController().signal;
+const UID = 1;
 let operations: Operations;
 beforeEach(() => {
   operations = new Operations(createFixture({ uid: 1, gid: 1 }).tree);
@@ -16,7 +18,7 @@ const lookup = async (name: string) => operations.lookup(operations.root, name, 
 
 describe('files', () => {
   test('are opened, read and released', async () => {
-    const handle = await operations.open(await lookup('hello.txt'), constants.O_RDONLY, never);
+    const handle = await operations.open(await lookup('hello.txt'), constants.O_RDONLY, never, UID);
     expect(handle).toBeGreaterThan(0);
     expect((await operations.read(handle, 0, 100, never, copied)).toString()).toBe(HELLO);
     expect(operations.openHandles).toBe(1);
@@ -29,19 +31,23 @@ describe('files', () => {
   test('are not opened for writing', async () => {
     const file = await lookup('hello.txt');
     for (const flags of [constants.O_WRONLY, constants.O_RDWR, constants.O_TRUNC]) {
-      await expect(operations.open(file, flags, never)).rejects.toMatchObject({ code: 'EROFS' });
+      await expect(operations.open(file, flags, never, UID)).rejects.toMatchObject({ code: 'EROFS' });
     }
     // Appending only says where a write would go.
-    expect(await operations.open(file, constants.O_RDONLY | constants.O_APPEND, never)).toBeGreaterThan(0);
+    expect(await operations.open(file, constants.O_RDONLY | constants.O_APPEND, never, UID)).toBeGreaterThan(
+      0,
+    );
     expect(() => operations.requireChangeable(file)).toThrow('read-only');
   });
 
   test('are nothing else', async () => {
-    await expect(operations.open(await lookup('a'), 0, never)).rejects.toMatchObject({ code: 'EISDIR' });
-    await expect(operations.open(await lookup('link'), 0, never)).rejects.toMatchObject({ code: 'ELOOP' });
+    await expect(operations.open(await lookup('a'), 0, never, UID)).rejects.toMatchObject({ code: 'EISDIR' });
+    await expect(operations.open(await lookup('link'), 0, never, UID)).rejects.toMatchObject({
+      code: 'ELOOP',
+    });
     const file = await lookup('hello.txt');
     await expect(operations.lookup(file, 'x', never)).rejects.toMatchObject({ code: 'ENOTDIR' });
-    await expect(operations.openDirectory(file, never)).rejects.toMatchObject({ code: 'ENOTDIR' });
+    await expect(operations.openDirectory(file, never, UID)).rejects.toMatchObject({ code: 'ENOTDIR' });
     expect(() => operations.readlink(file)).toThrow('not a symbolic link');
     expect(operations.readlink(await lookup('link'))).toBe('hello.txt');
     await expect(lookup('missing')).rejects.toMatchObject({ code: 'ENOENT' });
@@ -49,10 +55,10 @@ describe('files', () => {
 });
 
 test('directories are opened as they are, and handles of one kind are none of the other', async () => {
-  const directory = await operations.openDirectory(operations.root, never);
+  const directory = await operations.openDirectory(operations.root, never, UID);
   expect(operations.entries(directory).at(0)?.name).toBe('hello.txt');
   await expect(operations.read(directory, 0, 1, never, copied)).rejects.toMatchObject({ code: 'EBADF' });
-  const file = await operations.open(await lookup('hello.txt'), 0, never);
+  const file = await operations.open(await lookup('hello.txt'), 0, never, UID);
   expect(() => operations.entries(file)).toThrow('not an open directory');
   operations.releaseAll();
   expect(operations.openHandles).toBe(0);
@@ -67,10 +73,13 @@ test('extended attributes and space', async () => {
   expect(await operations.statfs()).toMatchObject({ bytes: BIG_BYTES });
 });
 
-test('handles have a bound, and a file that exceeds it is closed again', async () => {
-  const fixture = createFixture({ uid: 1, gid: 1 });
-  let open = 0;
-  const file = Object.assign(fixture.changing.file, {
+describe('what is open', () => {
+  const OTHER = 2;
+  let open: number;
+  let refused: number[];
+  const file = (isLocal?: true): FileNode => ({
+    ...createFixture({ uid: UID, gid: 1 }).changing.file,
+    ...(isLocal && { isLocal }),
     open: async () => {
       open += 1;
       return {
@@ -81,11 +90,84 @@ test('handles have a bound, and a file that exceeds it is closed again', async (
       };
     },
   });
-  for (let index = 0; index < HANDLES_MAX; index += 1) await operations.open(file, 0, never);
-  await expect(operations.open(file, 0, never)).rejects.toMatchObject({ code: 'EMFILE' });
-  expect(open).toBe(HANDLES_MAX);
-  operations.releaseAll();
-  expect(open).toBe(0);
+  const openMany = async (node: Node, count: number, uid: number): Promise<number[]> => {
+    const handles: number[] = [];
+    for (let index = 0; index < count; index += 1) handles.push(await operations.open(node, 0, never, uid));
+    return handles;
+  };
+  const expectFull = async (node: Node, uid: number) => {
+    const before = open;
+    await expect(operations.open(node, 0, never, uid)).rejects.toMatchObject({ code: 'EMFILE' });
+    expect(open).toBe(before);
+  };
+
+  beforeEach(() => {
+    open = 0;
+    refused = [];
+    const { tree } = createFixture({ uid: UID, gid: 1 });
+    operations = new Operations(tree, { descriptors: 8, onRefused: (uid) => refused.push(uid) });
+  });
+
+  test('has a bound, of which a user has half of what the others leave', async () => {
+    const node = file();
+    const [handle = 0] = await openMany(node, HANDLES_MAX / 2, UID);
+    await expectFull(node, UID);
+    await expect(operations.openDirectory(operations.root, never, UID)).rejects.toMatchObject({
+      code: 'EMFILE',
+    });
+    await openMany(node, HANDLES_MAX / 4, OTHER);
+    await expectFull(node, OTHER);
+    operations.release(handle);
+    // Others leave less now than when it opened its own.
+    await expectFull(node, UID);
+    operations.releaseAll();
+    expect([open, operations.openHandles]).toEqual([0, 0]);
+    await openMany(node, HANDLES_MAX / 2, OTHER);
+  });
+
+  test('takes descriptors on the local disk, of which there are fewer', async () => {
+    const [local, remote] = [file(true), file()];
+    const handles = await openMany(local, 4, UID);
+    await expectFull(local, UID);
+    await openMany(remote, 10, UID);
+    await openMany(local, 2, OTHER);
+    await openMany(local, 1, 3);
+    await openMany(local, 1, 4);
+    await expectFull(local, 5);
+    await expectFull(local, UID);
+    for (const handle of handles) operations.release(handle);
+    await openMany(local, 2, UID);
+    operations.releaseAll();
+    await openMany(local, 4, 5);
+  });
+
+  test('is counted while it opens, and given back when it can not be opened', async () => {
+    let fail!: (error: Error) => void;
+    const node: FileNode = {
+      ...file(true),
+      open: async () =>
+        new Promise<never>((_, reject) => {
+          fail = reject;
+        }),
+    };
+    const opening = operations.open(node, 0, never, UID);
+    await openMany(file(true), 3, UID);
+    await expectFull(file(true), UID);
+    fail(new FsError('EACCES', 'no'));
+    await expect(opening).rejects.toMatchObject({ code: 'EACCES' });
+    await openMany(file(true), 1, UID);
+  });
+
+  test('is told of once when it is refused, and again after something was closed', async () => {
+    const [handle = 0] = await openMany(file(true), 4, UID);
+    await expectFull(file(true), UID);
+    await expectFull(file(true), UID);
+    expect(refused).toEqual([UID]);
+    operations.release(handle);
+    await openMany(file(true), 1, UID);
+    await expectFull(file(true), UID);
+    expect(refused).toEqual([UID, UID]);
+  });
 });
 
 describe('changes', () => {
@@ -116,7 +198,7 @@ describe('changes', () => {
     ]) {
       await expect(refused).rejects.toMatchObject({ code: 'EROFS' });
     }
-    const handle = await operations.open(file, 0, never);
+    const handle = await operations.open(file, 0, never, UID);
     await expect(operations.write(handle, 0, Buffer.alloc(1))).rejects.toMatchObject({ code: 'EROFS' });
     await expect(operations.allocate(handle, 0, 1, false)).rejects.toMatchObject({ code: 'EROFS' });
     await operations.syncFile(handle, false);
@@ -158,7 +240,7 @@ describe('changes', () => {
     const { node, handle } = await make('file');
     changing.release(handle);
     if (node.changes) node.changes.setAttributes = async () => Promise.reject(new FsError('ENOSPC', 'full'));
-    const open = changing.open(node, constants.O_WRONLY | constants.O_TRUNC, never);
+    const open = changing.open(node, constants.O_WRONLY | constants.O_TRUNC, never, UID);
     await expect(open).rejects.toMatchObject({ code: 'ENOSPC' });
     expect(changing.openHandles).toBe(0);
   });
@@ -175,7 +257,7 @@ describe('changes', () => {
     expect(await mode('file')).toBe(0o2745);
     await changing.setAttributes(node, { gid: 5, mode: 0o4755 });
     expect(await mode('file')).toBe(0o4755);
-    changing.release(await changing.open(node, constants.O_TRUNC, never, true));
+    changing.release(await changing.open(node, constants.O_TRUNC, never, UID, true));
     expect(await mode('file')).toBe(0o755);
   });
 
@@ -221,14 +303,14 @@ describe('changes', () => {
   test('outdate listings, which can be taken again', async () => {
     const { root } = changing;
     changing.release((await make('a')).handle);
-    const handle = await changing.openDirectory(root, never);
+    const handle = await changing.openDirectory(root, never, UID);
     expect(changing.isCurrent(handle)).toBe(true);
     await changing.makeDirectory(root, 'd', 0o755, caller);
     expect(changing.isCurrent(handle)).toBe(false);
     expect(changing.entries(handle).length).toBe(1);
     await changing.relist(handle, never);
     expect([changing.isCurrent(handle), changing.entries(handle).length]).toEqual([true, 2]);
-    const inside = await changing.openDirectory(await changing.lookup(root, 'd', never), never);
+    const inside = await changing.openDirectory(await changing.lookup(root, 'd', never), never, UID);
     await changing.rename(root, 'a', await changing.lookup(root, 'd', never), 'b', 'no-replace', () => never);
     expect([changing.isCurrent(handle), changing.isCurrent(inside)]).toEqual([false, false]);
     changing.releaseAll();

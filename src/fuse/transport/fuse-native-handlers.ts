@@ -79,7 +79,8 @@ function uncounted(operations: Operations, signal: AbortSignal, log: Logger): Ha
       }, reply),
     getattr: (path, reply) => serve(async () => statOf((await find(path)).attributes()), reply),
     readlink: (path, reply) => serve(async () => operations.readlink(await find(path)), reply),
-    open: (path, flags, reply) => serve(async () => operations.open(await find(path), flags, signal), reply),
+    open: (path, flags, reply) =>
+      serve(async () => operations.open(await find(path), flags, signal, owner.uid), reply),
     release: (_path, handle, reply) => serve(async () => operations.release(handle), reply),
     read: (_path, handle, buffer, length, position, reply) =>
       count(
@@ -98,7 +99,7 @@ function uncounted(operations: Operations, signal: AbortSignal, log: Logger): Ha
     readdir: (path, reply) =>
       serve(
         async () => {
-          const handle = await operations.openDirectory(await find(path), signal);
+          const handle = await operations.openDirectory(await find(path), signal, owner.uid);
           const entries = operations.entries(handle);
           operations.release(handle);
           const names: string[] = [];

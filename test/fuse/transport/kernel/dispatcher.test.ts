@@ -164,7 +164,11 @@ describe('names', () => {
     kernel.takes = false;
     await kernel.call('LOOKUP', 1, names('hello.txt'));
     expect(kernel.connection.inodes.size).toBe(1);
-    const handle = await kernel.operations.openDirectory(fixture.tree.root, new AbortController().signal);
+    const handle = await kernel.operations.openDirectory(
+      fixture.tree.root,
+      new AbortController().signal,
+      1000,
+    );
     await kernel.call('READDIRPLUS', 1, readIn(BigInt(handle), 0, 4096));
     expect(kernel.connection.inodes.size).toBe(1);
     await kernel.call('OPENDIR', 1, u32(0, 0));

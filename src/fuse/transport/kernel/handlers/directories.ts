@@ -24,7 +24,7 @@ export const opendir: Handler = {
   async handle(connection, request) {
     const { operations } = connection;
     const node = connection.node(request);
-    const handle = await operations.openDirectory(node, request.signalFor(node));
+    const handle = await operations.openDirectory(node, request.signalFor(node), request.uid);
     const keep =
       node.lifetime === 'forever' &&
       node.changes === undefined &&

@@ -15,7 +15,8 @@ export const open: Handler = {
     const node = connection.node(request);
     const { flags, openFlags: how } = request.fields(OpenIn);
     const dropPrivileges = (how & OpenInFlag.KILL_SUIDGID) !== 0;
-    const handle = await connection.operations.open(node, flags, request.signalFor(node), dropPrivileges);
+    const signal = request.signalFor(node);
+    const handle = await connection.operations.open(node, flags, signal, request.uid, dropPrivileges);
     if (!replyOpen(request, handle, openFlags(node))) connection.operations.release(handle);
   },
 };
