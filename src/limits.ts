@@ -99,9 +99,23 @@ export const STORE_TRIES_MAX = 20;
 export const SHORT_TRIES_MAX = 4;
 export const RETRY_DELAY_MIN_MS = 50;
 export const RETRY_DELAY_MAX_MS = 5_000;
+/** What a store asks for with Retry-After is obeyed up to this; somebody waits. */
+export const RETRY_AFTER_MAX_MS = 60_000;
 /** Time to connect, and the longest silence of a connection in use. */
 export const CONNECT_TIMEOUT_MS = 5_000;
 export const REQUEST_TIMEOUT_MS = 30_000;
+/**
+ * A store, or a gateway in front of it, may pass on or put together all of an object before it answers. The silence before
+ * an answer is longer by what that takes at this rate, which a single disk or a gigabit line exceeds ten times: 11 minutes
+ * for the largest PUT (5 GiB), 38 s for a part of 64 MiB.
+ */
+export const STORE_WORK_MIN_BYTES_PER_SECOND = 8 * MiB;
+/** Whatever there is to do, a store answers within this. */
+export const ANSWER_TIMEOUT_MAX_MS = 15 * 60_000;
+/** In as long as a silence may last, so many bytes of an answer's body come at least, or its end: 0.5 KiB/s. */
+export const ANSWER_PROGRESS_MIN_BYTES = 16 * KiB;
+/** Interim answers (status 1xx) before the final one, which HTTP does not bound. */
+export const HTTP_INTERIM_ANSWERS_MAX = 32;
 /** A connection that is not used is kept for this long, or for less where the store says so. */
 export const CONNECTION_KEEP_MS = 30_000;
 /** The head of an answer, and what a connection reads into that is no body with a place of its own. */
@@ -299,6 +313,18 @@ export const PROBLEMS_TOLD_MAX = 100;
 /** Problems that a mount remembers for `status`; the log has them all. */
 export const PROBLEMS_MAX = 1_000;
 
+/**
+ * How long a store may take to answer when it has received all of a request.
+ *
+ * @param workBytes what it may have to pass on or put together first
+ * @param silenceMs what it may take where there is nothing to do
+ */
+export function answerTimeoutMs(workBytes: number, silenceMs = REQUEST_TIMEOUT_MS): number {
+  const workMs = (workBytes / STORE_WORK_MIN_BYTES_PER_SECOND) * 1_000;
+  return Math.max(silenceMs, Math.min(silenceMs + workMs, ANSWER_TIMEOUT_MAX_MS));
+}
+
+assert(answerTimeoutMs(SINGLE_PUT_MAX_BYTES) < ANSWER_TIMEOUT_MAX_MS);
 assert(RANGED_GET_MAX_BYTES % BLOCK_BYTES === 0);
 assert(READ_AHEAD_MIN_BYTES >= BLOCK_BYTES && READ_AHEAD_MAX_BYTES >= READ_AHEAD_MIN_BYTES);
 // Most of the memory for blocks is for those that were read.

@@ -154,6 +154,7 @@ export async function startMount(
   const buckets = new Map<string, MountedBucket>();
   const source = new BlockSource({
     ...(disk && { disk }),
+    clock,
     originOf: (bucket) => buckets.get(bucket)?.config.endpoint ?? '',
     onDamaged: (bucket, key, reason) => problems.report({ bucket, key, reason }),
   });

@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache';
+import { type Clock, systemClock } from '../clock.ts';
 import type { ObjectStore } from '../ecs/object-store.ts';
 import type { FsError } from '../errors.ts';
 import { DAMAGED_CONTENTS_MAX } from '../limits.ts';
@@ -16,6 +17,8 @@ interface Bucket {
 
 export interface BlockSourceOptions {
   readonly disk?: DiskStore;
+  /** Waits before what is doubtful is asked for again; default: {@link systemClock}. */
+  readonly clock?: Clock;
   /** Names the store of a bucket, such as its endpoint: what one says can't be served for what another has. */
   readonly originOf?: (bucket: string) => string;
   /**
@@ -134,6 +137,7 @@ export class BlockSource {
   ): Promise<void> {
     await fetchBlocks(store, content, run, {
       ...options,
+      clock: this.#options.clock ?? systemClock,
       onBlock: (number, block) => {
         this.#fetchedBlocks += 1;
         this.#fetchedBytes += block.length;

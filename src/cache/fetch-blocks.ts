@@ -1,7 +1,9 @@
 import { createHash } from 'node:crypto';
+import type { Clock } from '../clock.ts';
 import { type ObjectInfo, type ObjectStore, type RequestOptions, StoreError } from '../ecs/object-store.ts';
+import { retryDelayMs } from '../ecs/retrying-object-store.ts';
 import { FsError, type FsErrorCode } from '../errors.ts';
-import { BLOCK_BYTES } from '../limits.ts';
+import { BLOCK_BYTES, SHORT_TRIES_MAX } from '../limits.ts';
 import type { Content } from './block-key.ts';
 import type { BlockMemory } from './block-memory.ts';
 
@@ -16,15 +18,43 @@ export interface LoadOptions extends RequestOptions {
   readonly onBlock: (number: number, block: Uint8Array) => void;
 }
 
+/** An answer that is well-formed, and of another object than the content. */
+class ContradictionError extends FsError {}
+
 /**
- * Fetches neighbouring blocks with one request, and makes sure that the object is the content as far as that shows: its
- * size, its ETag where one is known, its MD5 where it is one block.
+ * Fetches neighbouring blocks, and makes sure that the object is the content as far as that shows: its size, its ETag
+ * where one is known, its MD5 where it is one block. Something between us and the store may have answered wrongly, so an
+ * answer that contradicts size or MD5 is believed when it was given {@link SHORT_TRIES_MAX} times.
  *
  * @param run numbers that follow each other
  * @throws FsError EIO when the object is missing or is not this content, ESTALE instead when the content has an ETag;
  *   StoreError when it can't be had
  */
 export async function fetchBlocks(
+  store: ObjectStore,
+  content: Content,
+  run: readonly number[],
+  { clock, onBlock, ...options }: LoadOptions & { readonly clock: Clock },
+): Promise<void> {
+  let left = run;
+  const take: LoadOptions['onBlock'] = (number, block) => {
+    onBlock(number, block);
+    left = left.slice(1);
+  };
+  for (let failed = 1; ; failed += 1) {
+    try {
+      return await fetchOnce(store, content, left, { ...options, onBlock: take });
+    } catch (error) {
+      if (!(error instanceof ContradictionError) || failed >= SHORT_TRIES_MAX) throw error;
+      await clock.sleep(retryDelayMs(failed, Math.random()), options.signal).catch((reason: unknown) => {
+        options.signal.throwIfAborted();
+        throw reason;
+      });
+    }
+  }
+}
+
+async function fetchOnce(
   store: ObjectStore,
   content: Content,
   run: readonly number[],
@@ -70,18 +100,24 @@ function verify(
     throw altered(store, content, 'has another ETag');
   }
   if (info.size !== content.size) {
-    throw altered(store, content, `has ${info.size} bytes and should have ${content.size}`);
+    throw contradiction(store, content, `has ${info.size} bytes and should have ${content.size}`);
   }
   const [whole] = buffers;
   if (content.md5 !== undefined && whole?.length === content.size) {
     const md5 = createHash('md5').update(whole).digest('hex');
-    if (md5 !== content.md5) throw altered(store, content, `has MD5 ${md5} and should have ${content.md5}`);
+    if (md5 !== content.md5)
+      throw contradiction(store, content, `has MD5 ${md5} and should have ${content.md5}`);
   }
 }
 
 /** What has an ETag may be replaced and is then to be looked up anew; anything else is damaged. */
 function alteredCode(content: Content): FsErrorCode {
   return content.etag === undefined ? 'EIO' : 'ESTALE';
+}
+
+function contradiction(store: { readonly bucket: string }, content: Content, what: string): FsError {
+  const { code, message } = altered(store, content, what);
+  return new ContradictionError(code, message);
 }
 
 /** The error of an object that is not the content that it should be. */

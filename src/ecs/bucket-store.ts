@@ -1,6 +1,7 @@
 import type { Clock } from '../clock.ts';
 import type { BucketConfig, Config } from '../config.ts';
 import { UserError } from '../errors.ts';
+import { RETRY_DELAY_MAX_MS } from '../limits.ts';
 import type { Logger } from '../log.ts';
 import type { StoreRequest } from './decorated-object-store.ts';
 import { createRekeyingObjectStore, KeptCredentials } from './kept-credentials.ts';
@@ -66,7 +67,8 @@ export function openBucketStore(config: BucketConfig, environment: StoreEnvironm
   const dated = createSkewCorrectingObjectStore(createLimitingObjectStore(logged, limiter));
   const once = createRekeyingObjectStore(dated, credentials);
   const onRetry = (request: StoreRequest): void => counters.retried(request);
-  const quick = createRetryingObjectStore(once, { clock, onRetry, tries: CHECK_TRIES });
+  const retryAfterMaxMs = RETRY_DELAY_MAX_MS;
+  const quick = createRetryingObjectStore(once, { clock, onRetry, tries: CHECK_TRIES, retryAfterMaxMs });
   return {
     config,
     store: createRetryingObjectStore(once, { clock, onRetry, ...(tries !== undefined && { tries }) }),

@@ -1,6 +1,8 @@
 import { forEachBounded } from '../for-each-bounded.ts';
 import { MiB, UPLOAD_PART_BYTES, UPLOAD_PARTS_AT_ONCE_MAX, UPLOAD_PARTS_MAX } from '../limits.ts';
+import { compositeEtag } from './confirmed-writes.ts';
 import {
+  type CompletedPart,
   type CreateUploadOptions,
   type ObjectStore,
   type Pieces,
@@ -120,26 +122,33 @@ async function finish(
   try {
     await store.completeUpload({ key, id }, parts, options);
   } catch (error) {
-    if (!isAmbiguous(error) || !(await isStored(store, key, body, options))) throw error;
+    if (!isAmbiguous(error) || !(await isStored(store, key, body, parts, options))) throw error;
     return memory.ended(id);
   }
-  if (!(await isStored(store, key, body, options))) {
+  if (!(await isStored(store, key, body, parts, options))) {
     const detail = 'the store has put together something else than what was uploaded in parts';
     throw new StoreError('bad-response', { bucket: store.bucket, key }, detail);
   }
   await memory.ended(id);
 }
 
+/** Whether the object is there, and is not another one of this size: an ETag of parts tells, where the store has such. */
 async function isStored(
   store: ObjectStore,
   key: string,
   { size }: PartedBody,
+  parts: readonly CompletedPart[],
   { metadata = {}, ...options }: CreateUploadOptions,
 ): Promise<boolean> {
   try {
     const found = await store.head(key, options);
     const hasMetadata = Object.entries(metadata).every(([name, value]) => found.metadata[name] === value);
-    return found.size === size && hasMetadata;
+    const expected = compositeEtag(parts);
+    const isOther =
+      expected !== undefined &&
+      new RegExp(`^[0-9a-f]{32}-${parts.length}$`, 'i').test(found.etag) &&
+      found.etag.toLowerCase() !== expected;
+    return found.size === size && hasMetadata && !isOther;
   } catch (error) {
     if (error instanceof StoreError && error.reason === 'no-such-key') return false;
     throw error;

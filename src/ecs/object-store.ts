@@ -275,15 +275,23 @@ export class StoreError extends FsError {
   readonly bucket: string;
   /** The key or, for a list, the prefix. */
   readonly key: string;
+  /** How long the store wants to be left alone, in milliseconds; undefined where it does not say. */
+  readonly retryAfterMs: number | undefined;
 
   constructor(
     reason: StoreErrorReason,
     where: { readonly bucket: string; readonly key: string },
     detail: string,
-    options?: { readonly cause?: unknown },
+    options: { readonly cause?: unknown; readonly retryAfterMs?: number | undefined } = {},
   ) {
-    super(REASONS[reason].code, `${where.bucket}/${where.key}: ${detail}`, options);
+    const { cause, retryAfterMs } = options;
+    super(
+      REASONS[reason].code,
+      `${where.bucket}/${where.key}: ${detail}`,
+      cause === undefined ? undefined : { cause },
+    );
     this.reason = reason;
+    this.retryAfterMs = retryAfterMs;
     this.bucket = where.bucket;
     this.key = where.key;
   }

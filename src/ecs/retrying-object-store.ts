@@ -1,12 +1,21 @@
 import type { Clock } from '../clock.ts';
-import { RETRY_DELAY_MAX_MS, RETRY_DELAY_MIN_MS, SHORT_TRIES_MAX, STORE_TRIES_MAX } from '../limits.ts';
-import { decorate, type StoreRequest } from './decorated-object-store.ts';
+import {
+  RETRY_AFTER_MAX_MS,
+  RETRY_DELAY_MAX_MS,
+  RETRY_DELAY_MIN_MS,
+  SHORT_TRIES_MAX,
+  STORE_TRIES_MAX,
+} from '../limits.ts';
+import { confirmedCompletion, confirmedPut } from './confirmed-writes.ts';
+import { type Around, decorate, type StoreRequest } from './decorated-object-store.ts';
 import { StoreError, type ObjectStore, type StoreErrorReason } from './object-store.ts';
 
 export interface RetryOptions {
   readonly clock: Clock;
   /** Tries of one request, the first included; default {@link STORE_TRIES_MAX}. */
   readonly tries?: number;
+  /** The longest wait that a store may ask for with Retry-After, in milliseconds; default {@link RETRY_AFTER_MAX_MS}. */
+  readonly retryAfterMaxMs?: number;
   /** Uniform in [0, 1); default `Math.random`. */
   readonly random?: () => number;
   /** Called before every wait. `tries` counts those that have failed; `delayMs` is how long the wait will be. */
@@ -16,8 +25,10 @@ export interface RetryOptions {
 /**
  * Repeats requests that failed for a reason that may pass, and gives up with the last error. That an object ends before
  * the range is believed when it was answered {@link SHORT_TRIES_MAX} times. The wait before each repetition is random
- * below a ceiling that doubles ("full jitter"), so that clients which failed together do not come back together. An
- * abort ends the wait.
+ * below a ceiling that doubles ("full jitter"), so that clients which failed together do not come back together. A wait
+ * that the store asks for comes on top. An abort ends the wait.
+ *
+ * What is written is not sent again before a look whether the store has it by now, see {@link confirmedPut}.
  *
  * Everything is repeated but a put with `ifNoneMatch` whose first try may have stored the object unseen: the second
  * would find it and report that it was there before.
@@ -27,7 +38,8 @@ export interface RetryOptions {
  */
 export function createRetryingObjectStore(store: ObjectStore, options: RetryOptions): ObjectStore {
   const { clock, tries = STORE_TRIES_MAX, random = Math.random, onRetry } = options;
-  return decorate(store, async (request, run) => {
+  const { retryAfterMaxMs = RETRY_AFTER_MAX_MS } = options;
+  const retrying: Around = async (request, run) => {
     const { signal } = request.options;
     /** Tries that were answered as if the object ended before the range. */
     let short = 0;
@@ -38,7 +50,8 @@ export function createRetryingObjectStore(store: ObjectStore, options: RetryOpti
         if (!(error instanceof StoreError) || failed >= tries) throw error;
         if (error.reason === 'short') short += 1;
         if (short >= SHORT_TRIES_MAX || !isRepeatable(request, error)) throw error;
-        const delayMs = retryDelayMs(failed, random());
+        const askedMs = Math.min(error.retryAfterMs ?? 0, retryAfterMaxMs);
+        const delayMs = askedMs + retryDelayMs(failed, random());
         onRetry?.(request, error, failed, delayMs);
         await clock.sleep(delayMs, signal).catch((reason: unknown) => {
           signal?.throwIfAborted();
@@ -46,7 +59,19 @@ export function createRetryingObjectStore(store: ObjectStore, options: RetryOpti
         });
       }
     }
-  });
+  };
+  const { bucket } = store;
+  return {
+    ...decorate(store, retrying),
+    put: async (key, body, put = {}) =>
+      retrying({ operation: 'put', bucket, key, options: put }, confirmedPut(store, key, body, put), () => 0),
+    completeUpload: async (upload, parts, complete = {}) =>
+      retrying(
+        { operation: 'completeUpload', bucket, key: upload.key, options: complete },
+        confirmedCompletion(store, upload, parts, complete),
+        () => 0,
+      ),
+  };
 }
 
 /**

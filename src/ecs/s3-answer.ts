@@ -8,6 +8,9 @@ export interface S3Head extends ResponseHead {
   readonly etag: string | undefined;
   readonly lastModified: string | undefined;
   readonly date: string | undefined;
+  readonly retryAfter: string | undefined;
+  /** Whether the store has given the request an id, as all S3 stores do and web pages don't. */
+  readonly hasRequestId: boolean;
   /** User metadata, by lower-case names. */
   readonly metadata: Readonly<Record<string, string>>;
 }
@@ -30,8 +33,24 @@ export function headOf(status: number, fields: AnswerHead['fields']): S3Head {
     etag: values.get('etag'),
     lastModified: values.get('last-modified'),
     date: values.get('date'),
+    retryAfter: values.get('retry-after'),
+    hasRequestId: values.has('x-amz-request-id'),
     metadata,
   };
+}
+
+/**
+ * The wait that an answer asks for with Retry-After (RFC 9110, 10.2.3), in milliseconds from now on; undefined where it
+ * asks for none. A date is held against that of the answer.
+ *
+ * @param now milliseconds since the epoch, for an answer without a date
+ */
+export function retryAfterMsOf({ retryAfter, date }: S3Head, now: number): number | undefined {
+  if (retryAfter === undefined) return undefined;
+  if (/^\d{1,9}$/.test(retryAfter)) return Number(retryAfter) * 1_000;
+  const answered = Date.parse(date ?? '');
+  const ms = Date.parse(retryAfter) - (Number.isNaN(answered) ? now : answered);
+  return Number.isNaN(ms) ? undefined : Math.max(0, ms);
 }
 
 /** An ETag without the quotes that it is sent in. */

@@ -1,6 +1,6 @@
 import { FsError, messageOf, UserError } from '../errors.ts';
 import { StoreError, type StoreErrorReason } from './object-store.ts';
-import { S3Refusal } from './s3-answer.ts';
+import { retryAfterMsOf, S3Refusal } from './s3-answer.ts';
 
 /**
  * The codes of error answers, as in "List of error codes" of the Amazon S3 API reference, with those that Ceph and
@@ -104,14 +104,20 @@ interface Thrown {
  *
  * The refusal is not kept as the cause: it may quote the signature and the string that was signed, and what is worth
  * telling is in the message.
+ *
+ * @param now milliseconds since the epoch, for a refusal that says until when to wait
  */
 export function toStoreError(
   error: unknown,
   where: { readonly bucket: string; readonly key: string },
+  now = Date.now(),
 ): Error {
   if (error instanceof FsError || error instanceof UserError) return error;
-  if (error instanceof S3Refusal)
-    return new StoreError(reasonOfRefusal(error), where, detailOfRefusal(error));
+  if (error instanceof S3Refusal) {
+    return new StoreError(reasonOfRefusal(error), where, detailOfRefusal(error), {
+      retryAfterMs: retryAfterMsOf(error.head, now),
+    });
+  }
   const thrown: Thrown = error instanceof Error ? error : {};
   return new StoreError(reasonOf(thrown), where, detailOf(error, thrown));
 }
@@ -119,7 +125,8 @@ export function toStoreError(
 function reasonOfRefusal({ status, code }: S3Refusal): StoreErrorReason {
   const known = REASON_OF_CODE.get(code);
   if (known !== undefined) return known;
-  if (status < 300) return 'bad-response';
+  // S3 sends nobody to another place but with a code; pages to log in at do.
+  if (status < 300 || (status < 400 && code === '')) return 'bad-response';
   return REASON_OF_STATUS.get(status) ?? (status >= 500 ? 'server-error' : 'bad-request');
 }
 

@@ -109,7 +109,7 @@ class S3Store implements S3ObjectStore {
   async delete(key: string, { signal }: RequestOptions = {}): Promise<void> {
     this.#checkKey(key);
     try {
-      await this.#requests.send({ method: 'DELETE', key }, signal);
+      await this.#requests.delete(key, undefined, signal);
     } catch (error) {
       if (!(error instanceof StoreError && error.reason === 'no-such-key')) throw error;
     }

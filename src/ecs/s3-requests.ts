@@ -5,12 +5,13 @@ import {
   KiB,
   REQUEST_TIMEOUT_MS,
   STORE_REQUESTS_MAX,
+  answerTimeoutMs,
 } from '../limits.ts';
 import type { AnswerHead } from './http/answer-parser.ts';
 import type { HttpExchange, HttpRequest, RequestBody } from './http/connection.ts';
 import { HttpPool } from './http/pool.ts';
 import { RequestSigner, type S3Credentials } from './request-signer.ts';
-import type { AnswerSink } from './response-body.ts';
+import { type AnswerSink, TextSink } from './response-body.ts';
 import { headOf, S3Refusal, type S3Head } from './s3-answer.ts';
 import { StoreError } from './object-store.ts';
 import { toStoreError } from './s3-errors.ts';
@@ -36,6 +37,8 @@ export interface S3Request {
   /** Names in lower case. All are signed but those of a GET or HEAD without a query, whose range may differ. */
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: RequestBody;
+  /** What the store may have to work through before it answers, in bytes; default: the size of the body. */
+  readonly workBytes?: number;
 }
 
 /** An error answer is read up to this size; a longer one is no S3 error. */
@@ -48,6 +51,7 @@ const ERROR_BODY_MAX_BYTES = 64 * KiB;
 export class S3Requests {
   readonly #bucket: string;
   readonly #basePath: string;
+  readonly #silenceTimeoutMs: number;
   readonly #pool: HttpPool;
   readonly #signer: RequestSigner;
   readonly #date: StoreClock;
@@ -59,12 +63,14 @@ export class S3Requests {
     this.#basePath = `${url.pathname.replace(/\/+$/, '')}/${escaped(bucket)}`;
     this.#date = new StoreClock(clock);
     this.#signer = new RequestSigner({ credentials, region, host: url.host, clock: this.#date });
+    this.#silenceTimeoutMs = options.silenceTimeoutMs ?? REQUEST_TIMEOUT_MS;
     this.#pool = new HttpPool({
       url,
       connectionsMax: STORE_REQUESTS_MAX,
       keepMs: CONNECTION_KEEP_MS,
       connectTimeoutMs: options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS,
-      silenceTimeoutMs: options.silenceTimeoutMs ?? REQUEST_TIMEOUT_MS,
+      silenceTimeoutMs: this.#silenceTimeoutMs,
+      clock,
     });
   }
 
@@ -88,7 +94,13 @@ export class S3Requests {
           ? { ...(await this.#signer.sign(method, path)), ...headers }
           : await this.#signer.signOnce({ method, path, query, headers, body });
       signal?.throwIfAborted();
-      const request = { method, path: path + queryText(query), headers: signed, body };
+      const request = {
+        method,
+        path: path + queryText(query),
+        headers: signed,
+        body,
+        answerTimeoutMs: answerTimeoutMs(s3Request.workBytes ?? sizeOf(body), this.#silenceTimeoutMs),
+      };
       return await new Promise((resolve, reject) => {
         new Exchange(sinkFor, signal, resolve, reject).begin(this.#pool, request);
       });
@@ -99,13 +111,39 @@ export class S3Requests {
   }
 
   /**
+   * Removes an object, or with a query what belongs to it. A web page removes nothing, whatever its status is: only the
+   * answer of an S3 store counts, which is empty ("DeleteObject" of the Amazon S3 API reference).
+   *
+   * @throws StoreError as {@link send}; `no-such-key` and `no-such-upload` only where the store says so itself
+   */
+  async delete(key: string, query: S3Request['query'], signal: AbortSignal | undefined): Promise<void> {
+    const where = { bucket: this.#bucket, key };
+    const { head, sink } = await this.send(
+      { method: 'DELETE', key, ...(query && { query }) },
+      signal,
+      () => new TextSink(where, ERROR_BODY_MAX_BYTES),
+    );
+    const isEmpty = sink?.text.trim() === '';
+    if (head.status === 204 || (head.status === 200 && isEmpty && head.hasRequestId)) return;
+    const detail = `the answer to a delete (status ${head.status}) is not from an S3 store`;
+    throw new StoreError('bad-response', where, detail);
+  }
+
+  /**
    * What a request has failed with, as the port promises it. After `clock-skew` the next requests are signed anew, with
    * the date that the store has said to have. The answer to a HEAD can't say what is wrong, but has that date.
    */
   storeErrorOf(error: unknown, { method, key, query }: S3Request): Error {
     const where = { bucket: this.#bucket, key: key || (query?.['prefix'] ?? '') };
-    const failed = toStoreError(error, where);
+    const failed = toStoreError(error, where, this.#date.now());
     if (!(error instanceof S3Refusal && failed instanceof StoreError)) return failed;
+    if (method === 'DELETE' && error.status === 404 && error.code === '') {
+      return new StoreError(
+        'bad-response',
+        where,
+        'the answer to a delete (status 404) is not from an S3 store',
+      );
+    }
     const { date } = error.head;
     const isSkewedHead = method === 'HEAD' && error.status === 403 && this.#date.isFarFrom(date);
     if (failed.reason !== 'clock-skew' && !isSkewedHead) return failed;
@@ -262,6 +300,11 @@ function encoded(text: string): string {
     /[!'()*]/g,
     (character) => `%${character.charCodeAt(0).toString(16).toUpperCase()}`,
   );
+}
+
+function sizeOf(body: RequestBody | undefined): number {
+  if (!body) return 0;
+  return body instanceof Uint8Array ? body.length : body.size;
 }
 
 function queryText(query: Readonly<Record<string, string>> = {}): string {

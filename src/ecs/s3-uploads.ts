@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { LIST_PAGE_MAX_BYTES } from '../limits.ts';
+import { LIST_PAGE_MAX_BYTES, UPLOAD_PART_BYTES } from '../limits.ts';
 import { type CompletedPart, StoreError, type Upload } from './object-store.ts';
 import { TextSink } from './response-body.ts';
 import { S3Refusal } from './s3-answer.ts';
@@ -52,7 +52,8 @@ export class S3Uploads {
       `<CompleteMultipartUpload xmlns="http://s3.amazonaws.com/doc/2006-03-01/">${list.join('')}</CompleteMultipartUpload>`,
     );
     const headers = { 'content-type': 'application/xml', 'content-length': `${body.length}` };
-    const request: S3Request = { method: 'POST', key, query: { uploadId: id }, headers, body };
+    const workBytes = parts.length * UPLOAD_PART_BYTES;
+    const request: S3Request = { method: 'POST', key, query: { uploadId: id }, headers, body, workBytes };
     const { text, head } = await this.#ask(request, signal);
     const answer = xmlIn(text);
     if ('CompleteMultipartUploadResult' in answer) return;
@@ -61,7 +62,7 @@ export class S3Uploads {
   }
 
   async abort({ key, id }: Upload, signal: AbortSignal | undefined): Promise<void> {
-    await this.#requests.send({ method: 'DELETE', key, query: { uploadId: id } }, signal);
+    await this.#requests.delete(key, { uploadId: id }, signal);
   }
 
   /** Without `encoding-type=url`: Ceph then encodes keys and does not say so. */

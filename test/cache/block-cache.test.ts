@@ -3,7 +3,9 @@ import { createHash } from 'node:crypto';
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { BlockCache } from '../../src/cache/block-cache.ts';
+import { BlockSource } from '../../src/cache/block-source.ts';
 import type { Content } from '../../src/cache/block-key.ts';
+import { decorate } from '../../src/ecs/decorated-object-store.ts';
 import { FsError } from '../../src/errors.ts';
 import {
   BLOCK_BYTES,
@@ -11,10 +13,12 @@ import {
   GiB,
   LENT_CACHE_PARTS,
   RANGED_GET_MAX_BYTES,
+  SHORT_TRIES_MAX,
 } from '../../src/limits.ts';
 import { copied } from '../support/copied.ts';
 import { roomFor } from '../support/cache-room.ts';
 import { randomBytesOf } from '../support/datasets.ts';
+import { InstantClock } from '../support/instant-clock.ts';
 import { MemoryObjectStore } from '../support/memory-object-store.ts';
 
 const KEY = 'item';
@@ -273,6 +277,34 @@ describe('an object that is not the content', () => {
       expect((await read(cache, fixed, 0, 3)).toString()).toBe('the');
     });
   }
+
+  test.each(['longer', 'another of the same size'])(
+    '%s: is asked for again before that is believed, and a reader of what is right then sees a wait',
+    async (how) => {
+      const md5 = createHash('md5').update(body).digest('hex');
+      const clock = new InstantClock();
+      for (const wrongAnswers of [1, SHORT_TRIES_MAX - 1, SHORT_TRIES_MAX]) {
+        const { store: memory, content } = storeOf(body, { md5 });
+        let answers = 0;
+        const store = decorate(memory, async ({ operation }, run) => {
+          if (operation === 'getRange') {
+            if (answers < wrongAnswers) wrong[how]?.(memory);
+            else memory.seed(KEY, body);
+            answers += 1;
+          }
+          return run();
+        });
+        const cache = new BlockCache(GiB, new BlockSource({ clock }));
+        const reading = cache.read(store, content, 0, body.length, never, copied);
+        if (wrongAnswers < SHORT_TRIES_MAX) expect((await reading).toString()).toBe(body.toString());
+        else expect(await code(reading)).toBe('EIO');
+        expect(memory.requests.getRange).toBe(Math.min(wrongAnswers + 1, SHORT_TRIES_MAX));
+      }
+      // Six waits in all, below a second where it is believed.
+      expect(clock.sleeps.length).toBe(1 + 2 * (SHORT_TRIES_MAX - 1));
+      expect(clock.sleeps.slice(-3).reduce((sum, ms) => sum + ms, 0)).toBeLessThan(1_000);
+    },
+  );
 
   test('a bucket that is gone is EIO, never ENOENT', async () => {
     const source = storeOf(body);

@@ -1,13 +1,16 @@
+import { createHash } from 'node:crypto';
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { systemClock } from '../../src/clock.ts';
 import {
+  RETRY_AFTER_MAX_MS,
   RETRY_DELAY_MAX_MS,
   RETRY_DELAY_MIN_MS,
   SHORT_TRIES_MAX,
   STORE_TRIES_MAX,
 } from '../../src/limits.ts';
-import type { StoreErrorReason } from '../../src/ecs/object-store.ts';
+import { decorate } from '../../src/ecs/decorated-object-store.ts';
+import { StoreError, type StoreErrorReason } from '../../src/ecs/object-store.ts';
 import { createRetryingObjectStore, retryDelayMs } from '../../src/ecs/retrying-object-store.ts';
 import { describeObjectStore } from '../contract/object-store.ts';
 import { InstantClock } from '../support/instant-clock.ts';
@@ -90,6 +93,24 @@ describe('the retrying store', () => {
     expect(clock.sleeps.length).toBe(STORE_TRIES_MAX - 1);
   });
 
+  test.each([
+    [7_000, 7_000],
+    [1e9, RETRY_AFTER_MAX_MS],
+    [0, 0],
+  ])(
+    'a store that wants %i ms to itself has %i of them, and the usual pause',
+    async (retryAfterMs, waitMs) => {
+      const { memory, clock } = setUp();
+      const store = createRetryingObjectStore(memory, { clock, random: () => 0 });
+      memory.failNext(
+        'get',
+        new StoreError('throttled', { bucket: 'bucket', key: 'key' }, 'x', { retryAfterMs }),
+      );
+      await store.get('key', 10);
+      expect(clock.sleeps).toEqual([waitMs + RETRY_DELAY_MIN_MS]);
+    },
+  );
+
   test('as many tries as told', async () => {
     const { memory, clock } = setUp();
     memory.failNext('head', memory.error('timeout'), 5);
@@ -150,6 +171,94 @@ describe('the retrying store', () => {
     memory.failNext('head', memory.error('timeout'), 5);
     await expect(store.head('key', { signal: controller.signal })).rejects.toBe(reason);
     expect(memory.requests.head).toBe(1);
+  });
+});
+
+describe('a write whose answer is lost', () => {
+  const BODY = Buffer.from('content of some length');
+  const md5 = createHash('md5').update(BODY).digest();
+  const stream = { size: BODY.length, open: () => [BODY] };
+  const DOUBTFUL = ['timeout', 'unreachable', 'server-error', 'bad-response'] as const;
+
+  /** A store whose next writes are carried out and answered with errors. */
+  function losing(errors: readonly (StoreErrorReason | undefined)[]) {
+    const memory = new MemoryObjectStore();
+    const left = [...errors];
+    const lossy = decorate(memory, async ({ operation }, run) => {
+      const result = await run();
+      const reason = operation === 'put' || operation === 'completeUpload' ? left.shift() : undefined;
+      if (reason) throw memory.error(reason);
+      return result;
+    });
+    return { memory, store: createRetryingObjectStore(lossy, { clock: new InstantClock() }) };
+  }
+
+  test.each(DOUBTFUL)('put, %s: a look finds it, and it is not sent again', async (reason) => {
+    for (const body of [BODY, stream]) {
+      const { memory, store } = losing([reason]);
+      await store.put('new', body, { md5, metadata: { a: 'b' } });
+      expect([memory.requests.put, memory.requests.head]).toEqual([1, 1]);
+    }
+  });
+
+  test('put: a look that fails is repeated, and the content is not sent meanwhile', async () => {
+    const { memory, store } = losing(['timeout']);
+    memory.failNext('head', memory.error('unreachable'), 3);
+    await store.put('new', stream, { md5 });
+    expect([memory.requests.put, memory.requests.head]).toEqual([1, 4]);
+  });
+
+  test.each<[string, (memory: MemoryObjectStore) => void]>([
+    ['nothing is there', () => {}],
+    ['another content of this size', (memory) => memory.seed('new', Buffer.alloc(BODY.length))],
+    ['this content with other metadata', (memory) => memory.seed('new', BODY, { a: 'c' })],
+    [
+      'nobody may look',
+      (memory) => {
+        memory.seed('new', BODY, { a: 'b' });
+        memory.failNext('head', memory.error('access-denied'));
+      },
+    ],
+  ])('put: it is sent again where %s', async (_name, prepare) => {
+    const { memory, store } = setUp();
+    prepare(memory);
+    memory.failNext('put', memory.error('timeout'));
+    await store.put('new', stream, { md5, metadata: { a: 'b' } });
+    expect(memory.requests.put).toBe(2);
+    expect((await memory.get('new', 100)).metadata).toEqual({ a: 'b' });
+    expect(memory.peek('new')).toEqual(BODY);
+  });
+
+  test('put: a stream whose MD5 nobody knows is sent again', async () => {
+    const { memory, store } = losing(['timeout']);
+    await store.put('new', stream);
+    expect(memory.requests.put).toBe(2);
+  });
+
+  test.each(['throttled', 'bad-digest'] as const)('put, %s: nobody looks', async (reason) => {
+    const { memory, store } = setUp();
+    memory.failNext('put', memory.error(reason));
+    await store.put('new', BODY);
+    expect([memory.requests.put, memory.requests.head]).toEqual([2, 0]);
+  });
+
+  test.each(DOUBTFUL)('the end of an upload in parts, %s: a look finds the object', async (reason) => {
+    const { memory, store } = losing([reason]);
+    memory.seed('new', BODY);
+    const id = await store.createUpload('new');
+    const etag = await store.putPart({ key: 'new', id, number: 1 }, BODY, { md5 });
+    await store.completeUpload({ key: 'new', id }, [{ number: 1, etag }]);
+    expect([memory.requests.completeUpload, memory.requests.head]).toEqual([1, 1]);
+  });
+
+  test('the end of an upload in parts: another object is none, however long it is', async () => {
+    const { memory, store } = setUp();
+    memory.seed('new', BODY);
+    const id = await store.createUpload('new');
+    const etag = await store.putPart({ key: 'new', id, number: 1 }, BODY, { md5 });
+    memory.failNext('completeUpload', memory.error('timeout'));
+    await store.completeUpload({ key: 'new', id }, [{ number: 1, etag }]);
+    expect(memory.requests.completeUpload).toBe(2);
   });
 });
 

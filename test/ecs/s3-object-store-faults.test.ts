@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import { createServer as createHttpServer } from 'node:http';
 import { createServer, type Socket } from 'node:net';
 import { afterEach, describe, expect, test } from 'vitest';
 import { isAbort } from '../../src/errors.ts';
@@ -472,6 +473,36 @@ describe('error answers', () => {
     await (await serve(refusal(404, 'NoSuchKey'))).delete('key');
   });
 
+  test.each([
+    ['seconds', { 'Retry-After': '7' }, 7_000],
+    [
+      'a date, by the clock of the server',
+      { 'Retry-After': 'Wed, 01 Jan 2025 00:01:30 GMT', Date: 'Wed, 01 Jan 2025 00:01:00 GMT' },
+      30_000,
+    ],
+    [
+      'a date that is over',
+      { 'Retry-After': 'Wed, 01 Jan 2025 00:00:00 GMT', Date: 'Wed, 01 Jan 2025 00:01:00 GMT' },
+      0,
+    ],
+    ['what is neither', { 'Retry-After': 'soon' }, undefined],
+    ['nothing', {}, undefined],
+  ])('Retry-After with %s', async (_name, headers, retryAfterMs) => {
+    const s3 = await serve(httpAnswer(503, { ...headers, 'Content-Length': 0 }));
+    expect((await expectReason(readFive(s3), 'throttled')).retryAfterMs).toBe(retryAfterMs);
+  });
+
+  test.each([302, 303, 307, 308])('%i: sent to a page to log in at', async (status) => {
+    const s3 = await serve(httpAnswer(status, { Location: 'http://portal.example/', 'Content-Length': 0 }));
+    const asked: readonly (() => Promise<unknown>)[] = [
+      async () => readFive(s3),
+      async () => s3.head('key'),
+      async () => s3.put('key', Buffer.from('x')),
+      async () => s3.delete('key'),
+    ];
+    for (const ask of asked) await expectReason(ask(), 'bad-response');
+  });
+
   test('503 twice, then success, through the retrying store', async () => {
     const s3 = await serve((socket, count) => {
       socket.write(count < 3 ? refusal(503, 'SlowDown') : part());
@@ -480,5 +511,82 @@ describe('error answers', () => {
     expect(await readFive(createRetryingObjectStore(s3, { clock }))).toBe('56789');
     expect(clock.sleeps.length).toBe(2);
     expect(server?.requests.length).toBe(3);
+  });
+});
+
+describe('what changes something counts only as the answer of an S3 store', () => {
+  const page = '<html>Please log in</html>';
+  const id = { 'x-amz-request-id': '1' };
+  test.each([
+    [httpAnswer(204, {}), true],
+    [httpAnswer(200, { ...id, 'Content-Length': 0 }), true],
+    [httpAnswer(200, { 'Content-Length': 0 }), false],
+    [httpAnswer(200, { 'Content-Type': 'text/html', 'Content-Length': page.length }, page), false],
+    [httpAnswer(200, { ...id, 'Content-Length': page.length }, page), false],
+    [httpAnswer(202, { ...id, 'Content-Length': 0 }), false],
+    [httpAnswer(404, { 'Content-Length': page.length }, page), false],
+    [httpAnswer(404, { 'Content-Length': 0 }), false],
+    [refusal(404, 'NoSuchKey'), true],
+  ])('a delete that is answered %j: %j', async (answer, counts) => {
+    const s3 = await serve(answer);
+    if (counts) await s3.delete('key');
+    else await expectReason(s3.delete('key'), 'bad-response');
+    const aborted = s3.abortUpload({ key: 'key', id: 'id' });
+    if (counts && !answer.includes('NoSuchKey')) await aborted;
+    else await expect(aborted).rejects.toThrow();
+  });
+
+  test('an upload in parts', async () => {
+    const s3 = await serve(httpAnswer(200, { 'Content-Length': page.length }, page));
+    await expectReason(s3.createUpload('key'), 'bad-response');
+    await expectReason(
+      s3.completeUpload({ key: 'key', id: 'id' }, [{ number: 1, etag: 'e' }]),
+      'bad-response',
+    );
+    await expectReason(s3.listUploads(''), 'bad-response');
+  });
+});
+
+describe('an answer that takes long', () => {
+  /** Puts so much that the server has some ten times the silence for its answer. */
+  const SIZE = 16 << 20;
+  function* zeros(): Generator<Uint8Array> {
+    for (let sent = 0; sent < SIZE; sent += 1 << 20) yield Buffer.alloc(1 << 20);
+  }
+
+  test('to a large put: the silence behind its last byte grows with it', async () => {
+    let received = 0;
+    const slow = createHttpServer((request, response) => {
+      request.on('data', (chunk: Buffer) => (received += chunk.length));
+      request.on('end', () => setTimeout(() => response.writeHead(200, { ETag: '"e"' }).end(), 1_000));
+    });
+    const port = await listen(slow);
+    store = open(`http://127.0.0.1:${port}`, 500);
+    await store.put('key', { size: SIZE, open: zeros });
+    expect(received).toBe(SIZE);
+    await expectReason(store.put('key', Buffer.from('x')), 'timeout');
+    slow.closeAllConnections();
+    slow.close();
+  });
+
+  test('to the end of an upload in parts: white space, then what has come of it', async () => {
+    const done = '<CompleteMultipartUploadResult><ETag>e</ETag></CompleteMultipartUploadResult>';
+    const failed = '<Error><Code>InternalError</Code><Message>disk</Message></Error>';
+    const s3 = await serve((socket, count) => {
+      socket.setNoDelay().write(httpAnswer(200, { 'Transfer-Encoding': 'chunked' }));
+      const say = (text: string): boolean => socket.write(`${text.length.toString(16)}\r\n${text}\r\n`);
+      say('<?xml version="1.0"?>');
+      const timer = setInterval(() => say(' '), SILENCE_MS / 4);
+      setTimeout(() => {
+        clearInterval(timer);
+        say(count === 1 ? done : count === 2 ? failed : '');
+        socket.write('0\r\n\r\n');
+      }, 3 * SILENCE_MS);
+    }, SILENCE_MS);
+    const complete = async () => s3.completeUpload({ key: 'key', id: 'id' }, [{ number: 1, etag: '"e"' }]);
+    await complete();
+    const error = await expectReason(complete(), 'server-error');
+    expect(error.message).toBe('bucket/key: InternalError: disk (status 200)');
+    await expect(complete()).rejects.toThrow();
   });
 });

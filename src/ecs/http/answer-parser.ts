@@ -1,5 +1,5 @@
 import { isUtf8 } from 'node:buffer';
-import { HTTP_HEAD_MAX_BYTES } from '../../limits.ts';
+import { HTTP_HEAD_MAX_BYTES, HTTP_INTERIM_ANSWERS_MAX } from '../../limits.ts';
 
 export type HttpMethod = 'GET' | 'HEAD' | 'PUT' | 'POST' | 'DELETE';
 
@@ -43,6 +43,8 @@ export class AnswerParser {
   #left = 0;
   /** The beginning of what is looked at as a whole: a head, or a line. */
   #pending: Buffer = EMPTY;
+  #interimAnswers = 0;
+  #trailerBytes = 0;
   #keepsAlive = true;
   #keepAliveMs: number | undefined;
 
@@ -72,6 +74,8 @@ export class AnswerParser {
     this.#listener = listener;
     this.#isHead = method === 'HEAD';
     this.#state = 'head';
+    this.#interimAnswers = 0;
+    this.#trailerBytes = 0;
     this.#keepAliveMs = undefined;
   }
 
@@ -135,6 +139,9 @@ export class AnswerParser {
 
   #takeLine(line: string): void {
     if (this.#state === 'trailer') {
+      this.#trailerBytes += line.length + LINE_END.length;
+      if (this.#trailerBytes > HTTP_HEAD_MAX_BYTES)
+        throw new HttpSyntaxError(`a trailer of more than ${HTTP_HEAD_MAX_BYTES} bytes`);
       if (line === '') this.#end();
     } else if (this.#state === 'chunk end') {
       if (line !== '') throw new HttpSyntaxError('a chunk is longer than its size');
@@ -153,7 +160,11 @@ export class AnswerParser {
     if (digits === undefined) throw new HttpSyntaxError('no status line');
     const status = Number(digits);
     if (status === 101) throw new HttpSyntaxError('another protocol, which nobody asked for');
-    if (status < 200) return;
+    if (status < 200) {
+      this.#interimAnswers += 1;
+      if (this.#interimAnswers <= HTTP_INTERIM_ANSWERS_MAX) return;
+      throw new HttpSyntaxError(`more than ${HTTP_INTERIM_ANSWERS_MAX} interim answers`);
+    }
     const fields = lines.map(fieldOf);
     const valuesOf = (name: string): readonly string[] =>
       fields.filter(([other]) => other === name).map(([, value]) => value);

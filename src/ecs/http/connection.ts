@@ -1,6 +1,6 @@
 import { type Socket, connect as connectPlain, isIP } from 'node:net';
 import { type ConnectionOptions, connect as connectSecurely } from 'node:tls';
-import { HTTP_SCRATCH_BYTES } from '../../limits.ts';
+import { ANSWER_PROGRESS_MIN_BYTES, HTTP_SCRATCH_BYTES } from '../../limits.ts';
 import { type AnswerListener, AnswerParser, type HttpMethod, HttpSyntaxError } from './answer-parser.ts';
 
 export interface HttpRequest {
@@ -10,6 +10,11 @@ export interface HttpRequest {
   /** With a body, Content-Length among them. */
   readonly headers: Readonly<Record<string, string>>;
   readonly body?: RequestBody | undefined;
+  /**
+   * How long the server may take to answer once it has all of the request; default: as long as a silence. Up to then the
+   * answer may also trickle.
+   */
+  readonly answerTimeoutMs?: number | undefined;
 }
 
 /**
@@ -39,9 +44,23 @@ export interface ConnectionKeeper {
 export interface HttpOrigin {
   readonly url: URL;
   readonly connectTimeoutMs: number;
-  /** The longest silence within an exchange. */
+  /** The longest silence within an exchange; in that time {@link ANSWER_PROGRESS_MIN_BYTES} of an answer's body come. */
   readonly silenceTimeoutMs: number;
 }
+
+/**
+ * Time in exchanges is counted in ticks of this length, which only pass while this process runs: a process that was
+ * stopped finds bytes waiting, and no server that was silent.
+ */
+export function tickMsOf({ silenceTimeoutMs }: HttpOrigin): number {
+  return Math.min(1_000, Math.max(5, silenceTimeoutMs / 8));
+}
+
+/**
+ * Where an exchange is: the request is on its way (Node notices when that does not go on), the answer is waited for, the
+ * body of the answer comes. Interim answers and the beginning of a head change nothing.
+ */
+type Phase = 'sending' | 'waiting' | 'receiving';
 
 /**
  * One connection, for one exchange at a time. The bytes of a body go from the socket straight to where they belong,
@@ -59,6 +78,13 @@ export class HttpConnection {
   /** What the body of the request still has, in bytes. */
   #unsent = 0;
   #isRefused = false;
+  #phase: Phase = 'waiting';
+  /** In this phase, or since enough of the body has come. */
+  #ticks = 0;
+  /** What ends the exchange when it is passed. */
+  #ticksMax = 0;
+  /** Bytes of the body since {@link #ticks} began. */
+  #progress = 0;
   /** Whether the socket now reads into the room of the exchange. */
   #lands = false;
 
@@ -78,15 +104,30 @@ export class HttpConnection {
       .on('close', () => this.#ended());
   }
 
+  /** Whether an exchange is under way, which {@link tick} is for. */
+  get isBusy(): boolean {
+    return this.#exchange !== undefined;
+  }
+
   /** Sends a request; the connection is free. */
-  send({ method, path, headers, body }: HttpRequest, exchange: HttpExchange): void {
+  send({ method, path, headers, body, ...request }: HttpRequest, exchange: HttpExchange): void {
     this.#exchange = exchange;
+    const { silenceTimeoutMs } = this.#origin;
+    const answerTicks = this.#ticksOf(request.answerTimeoutMs ?? silenceTimeoutMs);
+    const onSent = (): void => {
+      if (this.#exchange === exchange && this.#phase === 'sending') this.#enter('waiting', answerTicks);
+    };
     this.#parser.expect(method, {
       onHead: (head) => {
         this.#isRefused = head.status >= 300;
+        const left = this.#phase === 'waiting' ? answerTicks - this.#ticks : answerTicks;
+        this.#enter('receiving', Math.max(this.#ticksOf(silenceTimeoutMs), left));
         exchange.onHead(head);
       },
-      onData: (bytes) => exchange.onData(bytes),
+      onData: (bytes) => {
+        this.#progress += bytes.length;
+        exchange.onData(bytes);
+      },
       onEnd: () => {
         if (this.#unsent > 0 && !this.#isRefused) {
           return this.#fail(new HttpSyntaxError('an answer to half of a request'));
@@ -98,15 +139,30 @@ export class HttpConnection {
     const fields = Object.entries({ host: this.#origin.url.host, ...headers });
     const lines = fields.map(([name, value]) => `${name}: ${value}`);
     this.#isRefused = false;
-    this.#socket.ref().setTimeout(this.#origin.silenceTimeoutMs);
+    this.#enter(body ? 'sending' : 'waiting', answerTicks);
+    this.#socket.ref();
     this.#socket.cork();
     this.#socket.write(`${[`${method} ${path} HTTP/1.1`, ...lines].join('\r\n')}\r\n\r\n`, 'latin1');
-    if (body instanceof Uint8Array) this.#socket.write(body);
+    if (body instanceof Uint8Array) this.#socket.write(body, onSent);
     else if (body) {
       this.#unsent = body.size;
-      void this.#sendPieces(body.pieces, exchange);
+      void this.#sendPieces(body.pieces, exchange, onSent);
     }
     this.#socket.uncork();
+  }
+
+  /** {@link tickMsOf} has passed; ends an exchange in which not enough has happened for too long. */
+  tick(): void {
+    if (!this.#exchange || this.#phase === 'sending') return;
+    this.#ticks += 1;
+    if (this.#phase === 'receiving' && this.#progress >= ANSWER_PROGRESS_MIN_BYTES) {
+      this.#enter('receiving', this.#ticksOf(this.#origin.silenceTimeoutMs));
+    } else if (this.#ticks > this.#ticksMax) {
+      const ms = Math.round(this.#ticksMax * tickMsOf(this.#origin));
+      const what =
+        this.#phase === 'waiting' ? 'no answer' : `no more than ${this.#progress} bytes of an answer`;
+      this.#fail(timeoutOf(`${what} within ${ms} ms`));
+    }
   }
 
   /** For how long the server keeps it, in ms; undefined where it does not say. */
@@ -147,8 +203,29 @@ export class HttpConnection {
     return connectSecurely(options).setNoDelay(true);
   }
 
-  /** One piece after the other, as the socket takes them, and no more once the request is refused or given up. */
-  async #sendPieces(pieces: AsyncIterable<Uint8Array>, exchange: HttpExchange): Promise<void> {
+  #enter(phase: Phase, ticksMax: number): void {
+    if (phase === 'sending') this.#socket.setTimeout(this.#origin.silenceTimeoutMs);
+    else if (this.#phase === 'sending') this.#socket.setTimeout(0);
+    this.#phase = phase;
+    this.#ticks = 0;
+    this.#ticksMax = ticksMax;
+    this.#progress = 0;
+  }
+
+  #ticksOf(ms: number): number {
+    return Math.ceil(ms / tickMsOf(this.#origin));
+  }
+
+  /**
+   * One piece after the other, as the socket takes them, and no more once the request is refused or given up.
+   *
+   * @param onSent is called when the socket has them all
+   */
+  async #sendPieces(
+    pieces: AsyncIterable<Uint8Array>,
+    exchange: HttpExchange,
+    onSent: () => void,
+  ): Promise<void> {
     try {
       for await (const piece of pieces) {
         if (this.#exchange !== exchange || this.#isRefused) return;
@@ -157,6 +234,7 @@ export class HttpConnection {
           this.#socket.write(piece, (error) => (error ? reject(error) : resolve()));
         });
       }
+      onSent();
     } catch (error) {
       if (this.#exchange === exchange) this.#fail(error instanceof Error ? error : new Error(String(error)));
     }
@@ -174,6 +252,7 @@ export class HttpConnection {
   #received(count: number): boolean {
     try {
       if (this.#lands) {
+        this.#progress += count;
         this.#exchange?.onLanded(count);
         this.#parser.landed(count);
       } else this.#parser.push(this.#scratch.subarray(0, count));
@@ -187,7 +266,7 @@ export class HttpConnection {
   #free(): void {
     if (!this.#parser.isIdle) return;
     if (!this.#parser.keepsAlive || this.#unsent > 0) return this.#close();
-    this.#socket.unref().setTimeout(0);
+    this.#socket.unref();
     this.#keeper.onFree(this);
   }
 
@@ -212,7 +291,8 @@ export class HttpConnection {
   }
 }
 
-function timeoutOf(message: string): Error {
+/** The error of something that took too long. */
+export function timeoutOf(message: string): Error {
   return Object.assign(new Error(message), { code: 'ETIMEDOUT' });
 }
 

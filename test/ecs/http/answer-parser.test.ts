@@ -1,7 +1,7 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { type AnswerHead, AnswerParser, HttpSyntaxError } from '../../../src/ecs/http/answer-parser.ts';
-import { HTTP_HEAD_MAX_BYTES } from '../../../src/limits.ts';
+import { HTTP_HEAD_MAX_BYTES, HTTP_INTERIM_ANSWERS_MAX } from '../../../src/limits.ts';
 
 /** What a listener has heard. */
 interface Heard {
@@ -140,6 +140,8 @@ describe('what is no answer', () => {
     `${head('Transfer-Encoding: chunked')}2\r\nabc\r\n`,
     `${head('Content-Length: 1')}ab`,
     `HTTP/1.1 200 ${'x'.repeat(HTTP_HEAD_MAX_BYTES)}`,
+    'HTTP/1.1 102 Processing\r\n\r\n'.repeat(HTTP_INTERIM_ANSWERS_MAX + 1),
+    `${head('Transfer-Encoding: chunked')}0\r\n${'a: b\r\n'.repeat(HTTP_HEAD_MAX_BYTES / 6 + 1)}`,
     `${head('Transfer-Encoding: chunked')}1;${'x'.repeat(HTTP_HEAD_MAX_BYTES)}`,
   ])('%j', (answer) => {
     expect(() => parse(Buffer.from(answer), [1_000_000])).toThrow(HttpSyntaxError);

@@ -2,7 +2,8 @@ import { createHash } from 'node:crypto';
 import { createServer } from 'node:http';
 import type { Socket } from 'node:net';
 import * as fc from 'fast-check';
-import { afterEach, expect, test } from 'vitest';
+import { afterEach, describe, expect, test } from 'vitest';
+import { systemClock } from '../../../src/clock.ts';
 import type { HttpExchange, HttpRequest } from '../../../src/ecs/http/connection.ts';
 import { HttpPool, type HttpPoolOptions } from '../../../src/ecs/http/pool.ts';
 import { randomBytesOf } from '../../support/datasets.ts';
@@ -147,6 +148,102 @@ test('one that the server has closed meanwhile is not used again', async () => {
   await get(http).answer;
   await server?.idle();
   expect((await get(http).answer).body).toBe('x');
+});
+
+describe('time', () => {
+  const SILENCE_MS = 200;
+  /** Calls back again and again until the connection is closed. */
+  const goOn = (socket: Socket, write: () => void): void => {
+    const timer = setInterval(write, 10);
+    socket.on('close', () => clearInterval(timer));
+  };
+
+  test.each<[string, (socket: Socket) => void]>([
+    ['says nothing', () => {}],
+    ['sends a head byte by byte', (socket) => goOn(socket.setNoDelay(), () => socket.write('H'))],
+    [
+      'sends a field byte by byte',
+      (socket) => {
+        socket.setNoDelay().write('HTTP/1.1 200 OK\r\nX-Field: ');
+        goOn(socket, () => socket.write('x'));
+      },
+    ],
+    [
+      'sends interim answers for ever',
+      (socket) => {
+        const timer = setInterval(() => socket.write('HTTP/1.1 102 Processing\r\n\r\n'), 90);
+        socket.on('close', () => clearInterval(timer));
+      },
+    ],
+    [
+      'sends a body byte by byte',
+      (socket) => {
+        socket.setNoDelay().write(httpAnswer(200, { 'Content-Length': 1_000_000 }));
+        goOn(socket, () => socket.write('x'));
+      },
+    ],
+    [
+      'sends chunks without an end of their sizes',
+      (socket) => {
+        socket.setNoDelay().write(httpAnswer(200, { 'Transfer-Encoding': 'chunked' }));
+        goOn(socket, () => socket.write('1;x=y\r\nx\r\n'));
+      },
+    ],
+  ])('a server that %s is given up', async (_name, answer) => {
+    const http = await serve(answer, { silenceTimeoutMs: SILENCE_MS });
+    await expect(get(http).answer).rejects.toThrow(/^(no answer|no more than \d+ bytes|no HTTP)/);
+    await server?.idle();
+  });
+
+  test('an answer that takes long is waited for where there is much to do, and may trickle meanwhile', async () => {
+    const http = await serve(
+      (socket) => {
+        socket.setNoDelay();
+        setTimeout(() => {
+          socket.write(httpAnswer(200, { 'Transfer-Encoding': 'chunked' }));
+          const timer = setInterval(() => socket.write('1\r\n \r\n'), 50);
+          setTimeout(() => {
+            clearInterval(timer);
+            socket.write('4\r\ndone\r\n0\r\n\r\n');
+          }, 3 * SILENCE_MS);
+        }, 3 * SILENCE_MS);
+      },
+      { silenceTimeoutMs: SILENCE_MS },
+    );
+    const request = { method: 'PUT', path: '/', headers: {}, answerTimeoutMs: 60_000 } as const;
+    expect((await ask(http, request).answer).body.trim()).toBe('done');
+  });
+
+  test('a suspend ends what was under way, and nothing that was kept is used again', async () => {
+    let suspendedMs = 0;
+    const clock = { ...systemClock, elapsed: () => systemClock.elapsed() + suspendedMs };
+    const http = await serve((socket, count) => count !== 2 && socket.write(ok(`${count}`)), {
+      silenceTimeoutMs: 8_000,
+      clock,
+    });
+    await get(http).answer;
+    const { answer } = get(http);
+    while (server?.requests.length !== 2) await new Promise((next) => setImmediate(next));
+    suspendedMs = 3_600_000;
+    await expect(answer).rejects.toMatchObject({
+      code: 'ETIMEDOUT',
+      message: expect.stringMatching('suspended'),
+    });
+    expect((await get(http).answer).body).toBe('3');
+    suspendedMs *= 2;
+    expect((await get(http).answer).body).toBe('4');
+    expect(server?.connections).toBe(3);
+  });
+
+  test('a suspend that is shorter than a silence changes nothing', async () => {
+    let suspendedMs = 0;
+    const clock = { ...systemClock, elapsed: () => systemClock.elapsed() + suspendedMs };
+    const http = await serve((socket, count) => socket.write(ok(`${count}`)), { clock });
+    await get(http).answer;
+    suspendedMs = 4_000;
+    expect((await get(http).answer).body).toBe('2');
+    expect(server?.connections).toBe(1);
+  });
 });
 
 test('when it is over, requests under way and those that wait fail', async () => {
