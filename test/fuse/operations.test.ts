@@ -288,7 +288,9 @@ describe('changes', () => {
     ] as const) {
       const node = await changing.makeNode(root, kind, type | 0o640, caller);
       expect(node.attributes()).toMatchObject({ kind, mode: 0o640 });
-      await expect(changing.open(node, constants.O_RDONLY, never)).rejects.toMatchObject({ code: 'ENXIO' });
+      await expect(changing.open(node, constants.O_RDONLY, never, UID)).rejects.toMatchObject({
+        code: 'ENXIO',
+      });
     }
     const file = await changing.makeNode(root, 'x', constants.S_IFREG | 0o640, caller);
     expect(file.attributes()).toMatchObject({ kind: 'file', mode: 0o640 });
