@@ -198,8 +198,8 @@ export const REMEMBERED_MD5_WAITING_MAX = 10_000;
 export const REMEMBERED_MD5S_MAX = 50_000;
 /** An overlay or annotation of a dataset that is frozen; larger ones are refused. */
 export const FREEZE_METADATA_MAX_BYTES = 32 * MiB;
-/** Objects of a dataset that is discarded which are deleted before it is looked at again. */
-export const DISCARD_DELETES_PER_CHECK = 1_000;
+/** Keys of a dataset that is discarded which are held in memory at a time. */
+export const DISCARD_KEYS_PER_BATCH = 1_000;
 /** Reasons for refusing a freeze that are told one by one; the others are counted. */
 export const FREEZE_PROBLEMS_MAX = 1_000;
 /** Of these, so many that the log has. */

@@ -18,6 +18,9 @@ export interface DiscardCommandOptions {
   readonly json: boolean;
 }
 
+const COMMITTED =
+  ' A freeze has committed it meanwhile: that freeze keeps its folder and tells so. Freeze that again to have the dataset.';
+
 type WrongUsage = (message: string) => never;
 
 /**
@@ -83,14 +86,14 @@ async function discardUuid(
 }
 
 async function removeRemains(
-  { store }: BucketStore,
+  { store, config: { writePrefix } }: BucketStore,
   uuid: DatasetUuid,
   journals: readonly JournalEntry[],
   options: DiscardCommandOptions,
   wrongUsage: WrongUsage,
 ): Promise<void> {
   const { bucket } = store;
-  const remains = await findRemains(store, uuid);
+  const remains = await findRemains(store, uuid, { writePrefix });
   if (!remains && journals.length === 0)
     throw new UserError(
       `bucket ${bucket} has no dataset ${uuid}`,
@@ -104,10 +107,11 @@ async function removeRemains(
   await confirm(`Remove ${what} from bucket ${bucket}? It was never frozen.`, options, wrongUsage);
   const locks = await Promise.all(journals.map(async (entry) => journalOf(entry).lock()));
   try {
-    const removed = await discardDataset(store, uuid);
+    const { removed, wasCommitted } = await discardDataset(store, uuid, { writePrefix });
     for (const entry of journals) await journalOf(entry).remove();
-    if (options.json) printJson({ bucket, uuid, removedObjects: removed });
-    else print(`${removed} objects of ${uuid} are gone from bucket ${bucket}.`);
+    if (options.json) printJson({ bucket, uuid, removedObjects: removed, wasCommitted });
+    else
+      print(`${removed} objects of ${uuid} are gone from bucket ${bucket}.${wasCommitted ? COMMITTED : ''}`);
   } finally {
     for (const lock of locks) await lock.release();
   }

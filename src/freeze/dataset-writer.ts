@@ -10,14 +10,22 @@ import {
 import { ADMIN_METADATA, type DatasetKeyPrefix } from '../ecs/dtool/keys.ts';
 import { type ObjectStore, type PutBody, type PutOptions, StoreError } from '../ecs/object-store.ts';
 
-/** Puts the objects of one dataset. What it puts replaces what is there. */
+/** Puts the objects of one dataset. What it puts replaces what is there, unless that is to be kept. */
 export class DatasetWriter {
   readonly keyPrefix: DatasetKeyPrefix;
   readonly #store: ObjectStore;
   readonly #signal: AbortSignal;
+  readonly #isKept: (path: string) => boolean;
 
-  constructor(store: ObjectStore, keyPrefix: DatasetKeyPrefix, signal: AbortSignal) {
+  /** @param isKept tells of a path whether what is there stays; default: nothing does */
+  constructor(
+    store: ObjectStore,
+    keyPrefix: DatasetKeyPrefix,
+    signal: AbortSignal,
+    isKept: (path: string) => boolean = () => false,
+  ) {
     this.keyPrefix = keyPrefix;
+    this.#isKept = isKept;
     this.#store = store;
     this.#signal = signal;
   }
@@ -28,12 +36,14 @@ export class DatasetWriter {
     content: Buffer | string,
     metadata: Readonly<Record<string, string>> = {},
   ): Promise<void> {
+    if (this.#isKept(path)) return;
     const body = Buffer.from(content);
     await this.#put(path, body, createHash('md5').update(body).digest(), metadata);
   }
 
   /** Puts text that is made piece by piece, twice, and never is in memory as a whole. */
   async putGenerated(path: string, pieces: () => Iterable<string>): Promise<void> {
+    if (this.#isKept(path)) return;
     const hash = createHash('md5');
     let size = 0;
     for (const piece of batched(pieces())) {

@@ -6,18 +6,21 @@ import { type DatasetKeyPrefix, datasetKeyPrefix, type DatasetUuid } from '../ec
 import type { ManifestItem } from '../ecs/dtool/item-table.ts';
 import { listAll, type ObjectStore } from '../ecs/object-store.ts';
 import { messageOf, UserError } from '../errors.ts';
+import { chooseDataset } from './choose-dataset.ts';
+import { DatasetDiscarded, lookAtCommitted, lostError } from './committed-dataset.ts';
+import { WriteRefused } from './dataset-writer.ts';
+import { finishDiscard } from './discard.ts';
 import type { FileHasher } from './file-hasher.ts';
-import { hashItems } from './item-md5.ts';
+import { type TakenMark, takeMark } from './freeze-mark.ts';
 import { FreezeJournal, type JournalEntry } from './journal.ts';
-import { contentDigest, type FreezePlan, planFreeze } from './plan.ts';
+import { type FreezePlan, planFreeze } from './plan.ts';
 import type { FreezeProblem } from './problems.ts';
 import { PresentObjects } from './present-objects.ts';
 import { type FreezeProgress, ProgressCounter } from './progress.ts';
 import type { FreezeUser } from './readme.ts';
-import { alreadyFrozen, findDataset, type RegisteredDataset } from './registration.ts';
 import { UnfinishedUploads } from './unfinished-uploads.ts';
 import { DEFAULT_PART_SIZES, type PartSizes } from './upload-in-parts.ts';
-import { manifestItem, writeDataset } from './write-dataset.ts';
+import { ForeignKeys, manifestItem, writeDataset } from './write-dataset.ts';
 
 export interface FreezeOptions {
   readonly directory: string;
@@ -83,6 +86,9 @@ export interface FreezeResult {
  * the next call finishes the same dataset and sends again only what is not in the bucket.
  *
  * @throws FreezeRefused when the directory can't be frozen as it is; the bucket is unchanged then
+ * @throws DatasetDiscarded when the dataset was discarded meanwhile: the next call makes a new one
+ * @throws DiscardUnderWay when nobody can know yet whether it is discarded
+ * @throws DatasetIncomplete when something of it was gone after the commit: the next call puts that
  * @throws WriteRefused when the store does not let the user write, which shows before the first item is sent
  * @throws SourceChangedError when a file changed meanwhile
  * @throws UserError when somebody else freezes the directory, or the dataset's uuid is taken by a frozen dataset
@@ -130,22 +136,23 @@ async function run(options: FreezeOptions, directory: string, journal: FreezeJou
     warnings: plan.warnings,
     resumed: choice.registered !== undefined,
   };
-  if (choice.done) {
-    const { keep = entry?.keep } = options;
-    if (!dryRun && entry && (entry.state !== 'frozen' || entry.keep !== keep))
-      await journal.write({ ...entry, state: 'frozen', keep });
-    return { ...result, outcome: 'already-frozen', uploadedItems: 0 };
-  }
+  const { committed } = choice;
+  const lookAgain = committed && {
+    store,
+    plan,
+    ...committed,
+    prefix: committed.registered.prefix,
+    keyPrefix: datasetKeyPrefix(committed.registered.prefix, committed.uuid),
+    frozenAt: committed.at,
+    signal,
+  };
+  if (lookAgain && dryRun) return { ...result, outcome: 'already-frozen', uploadedItems: 0 };
   if (dryRun) return { ...result, outcome: 'dry-run', uploadedItems: undefined };
-  if (options.onlyFinish) return { ...result, outcome: 'unfinished', uploadedItems: 0 };
+  if (!lookAgain && options.onlyFinish) return { ...result, outcome: 'unfinished', uploadedItems: 0 };
 
   const uuid = choice.uuid ?? drawUuid();
-  const { registered, trusted } = choice;
-  const prefix = registered?.prefix ?? writePrefix;
+  const prefix = choice.registered?.prefix ?? writePrefix;
   const keyPrefix = datasetKeyPrefix(prefix, uuid);
-  const present = new PresentObjects(keyPrefix, plan.source.items);
-  if (registered) for await (const object of listAll(store, keyPrefix, { signal })) present.add(object);
-  const progress = new ProgressCounter('uploading', result.items, plan.totalBytes, onProgress);
   const began: JournalEntry = {
     version: 1,
     state: 'uploading',
@@ -157,27 +164,108 @@ async function run(options: FreezeOptions, directory: string, journal: FreezeJou
     createdAt,
     keep: options.keep,
   };
-  await writeDataset({
-    store,
-    plan,
-    uuid,
-    prefix,
-    keyPrefix,
-    registered,
-    present,
-    trusted,
-    journal,
-    began,
-    unfinished: await UnfinishedUploads.open(journal.uploadsPath),
-    partSizes: options.partSizes ?? DEFAULT_PART_SIZES,
-    hasher,
-    clock,
-    signal,
-    progress,
-  });
-  const { skipped } = progress.current;
-  await options.onFrozen?.({ uuid, keyPrefix, items: frozenItems(plan) });
-  return { ...result, uuid, outcome: 'frozen', uploadedItems: result.items - skipped };
+  let mark: TakenMark | undefined;
+  try {
+    let incomplete: PresentObjects | undefined;
+    if (lookAgain && entry) {
+      const verdict = await lookAtCommitted(lookAgain);
+      if (verdict.state === 'whole') {
+        const { keep = entry.keep } = options;
+        if (entry.state !== 'frozen' || entry.keep !== keep)
+          await journal.write({ ...entry, state: 'frozen', keep });
+        return { ...result, outcome: 'already-frozen', uploadedItems: 0 };
+      }
+      await journal.write({ ...entry, state: 'committing' });
+      if (verdict.state !== 'incomplete' || options.onlyFinish) throw lostError(store.bucket, uuid, verdict);
+      incomplete = verdict.present;
+    }
+    if (plan.uuid !== undefined && !incomplete)
+      mark = await takeMark({ store, uuid, prefix, keyPrefix, journal, entry, began, signal });
+    const registered = mark ? mark.registered : choice.registered;
+    const present = incomplete ?? new PresentObjects(keyPrefix, plan.source.items);
+    if (!incomplete && (registered || mark))
+      for await (const object of listAll(store, keyPrefix, { signal })) present.add(object);
+    const progress = new ProgressCounter('uploading', result.items, plan.totalBytes, onProgress);
+    await writeDataset({
+      store,
+      plan: committed ? { ...plan, md5s: committed.md5s } : plan,
+      uuid,
+      prefix,
+      keyPrefix,
+      registered,
+      committedAt: incomplete && committed?.at,
+      present,
+      trusted: choice.trusted || (!registered && present.size === 0),
+      journal,
+      began: mark ? { ...began, mark: mark.id } : began,
+      unfinished: await UnfinishedUploads.open(journal.uploadsPath),
+      partSizes: options.partSizes ?? DEFAULT_PART_SIZES,
+      hasher,
+      clock,
+      signal,
+      progress,
+    });
+    await mark?.release();
+    const { skipped } = progress.current;
+    await options.onFrozen?.({ uuid, keyPrefix, items: frozenItems(plan) });
+    return { ...result, uuid, outcome: 'frozen', uploadedItems: result.items - skipped };
+  } catch (error) {
+    if (error instanceof ForeignKeys || error instanceof WriteRefused) await mark?.abandon();
+    if (!(error instanceof DatasetDiscarded)) throw error;
+    return await giveUp(error, {
+      store,
+      uuid,
+      keyPrefix,
+      journal,
+      isOwn: plan.uuid === undefined,
+      began,
+      signal,
+    });
+  }
+}
+
+interface GivingUp {
+  readonly store: ObjectStore;
+  readonly uuid: DatasetUuid;
+  readonly keyPrefix: DatasetKeyPrefix;
+  readonly journal: FreezeJournal;
+  /** Whether the uuid was drawn for this directory, so that nobody else puts anything below it. */
+  readonly isOwn: boolean;
+  readonly began: JournalEntry;
+  readonly signal: AbortSignal;
+}
+
+/** Forgets a dataset that was discarded. What this freeze has put there after that goes as well, where no other can have put it. */
+async function giveUp(
+  error: DatasetDiscarded,
+  { store, uuid, keyPrefix, journal, isOwn, began, signal }: GivingUp,
+): Promise<never> {
+  if (!isOwn) {
+    await journal.write({
+      ...began,
+      ...(await journal.read()),
+      state: 'failed',
+      content: undefined,
+      frozenAt: undefined,
+    });
+    throw new UserError(
+      error.message,
+      `"dtool-ecs-mount discard ${uuid} --bucket ${store.bucket}" brings that to its end; then freeze again.`,
+      { cause: error },
+    );
+  }
+  try {
+    await finishDiscard(store, uuid, keyPrefix, signal);
+  } catch (cause) {
+    throw new UserError(
+      `${error.message}; some of it is still in the bucket: ${messageOf(cause)}`,
+      `"dtool-ecs-mount discard ${uuid} --bucket ${store.bucket}" removes that. ${error.advice}`,
+      { cause },
+    );
+  } finally {
+    await journal.remove();
+  }
+  throw error;
 }
 
 function* frozenItems({ source, md5s }: FreezePlan): Generator<ManifestItem & { path: string }> {
@@ -185,49 +273,6 @@ function* frozenItems({ source, md5s }: FreezePlan): Generator<ManifestItem & { 
     const described = source.manifest?.items.get(item.identifier) ?? manifestItem(item, md5s);
     yield { ...described, path: item.path };
   }
-}
-
-interface Choice {
-  /** Undefined where one is to be drawn. */
-  readonly uuid: DatasetUuid | undefined;
-  readonly registered: RegisteredDataset | undefined;
-  /** Whether what the bucket has of the dataset can only come from a freeze of this directory by us. */
-  readonly trusted: boolean;
-  /** Whether it is frozen, from what the directory has now. */
-  readonly done: boolean;
-}
-
-/** Which dataset the directory becomes: the one that was begun, that of its own uuid, or a new one. */
-async function chooseDataset(
-  plan: FreezePlan,
-  entry: JournalEntry | undefined,
-  { store, hasher, signal }: FreezeOptions,
-  onProgress: (progress: FreezeProgress) => void,
-): Promise<Choice> {
-  const earlier = plan.uuid === undefined || plan.uuid === entry?.uuid ? entry : undefined;
-  const uuid = plan.uuid ?? earlier?.uuid;
-  const registered = uuid && (await findDataset(store, uuid, signal));
-  const fresh = { uuid: plan.uuid, registered: undefined, trusted: true, done: false };
-  if (uuid === undefined) return fresh;
-  if (registered?.admin?.type === 'dataset') {
-    if (earlier?.content !== undefined) {
-      const { items } = plan.source;
-      const checked = new ProgressCounter('checking', items.length, plan.totalBytes, onProgress);
-      const md5s =
-        plan.source.kind === 'frozen'
-          ? plan.md5s
-          : await hashItems(items, hasher, signal, ({ size }) => checked.add({ items: 1, bytes: size }));
-      if ((await contentDigest(plan, md5s)) === earlier.content)
-        return { uuid, registered, trusted: true, done: true };
-    }
-    // The directory has changed since: what it has now is another dataset.
-    if (plan.uuid === undefined && earlier?.content !== undefined) return fresh;
-    throw alreadyFrozen(store.bucket, uuid);
-  }
-  // One that was frozen and is no more was deleted on purpose.
-  const begun = earlier?.state === 'frozen' ? undefined : earlier;
-  if (!begun && plan.uuid === undefined) return fresh;
-  return { uuid, registered, trusted: begun !== undefined || registered === undefined, done: false };
 }
 
 function drawUuid(): DatasetUuid {

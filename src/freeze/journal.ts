@@ -31,6 +31,8 @@ const entrySchema = z.object({
   frozenAt: z.number().optional(),
   /** See `contentDigest`; from `committing` on. */
   content: z.string().optional(),
+  /** Of a dataset whose uuid others may freeze: see `freeze-mark.ts`. */
+  mark: z.string().optional(),
   /** Whether a staged folder stays when it is frozen. */
   keep: z.boolean().optional(),
   /** Of a failure, as the user was told. */

@@ -1,5 +1,7 @@
 import { DATA, type DatasetKeyPrefix } from '../ecs/dtool/keys.ts';
 import type { ListedObject } from '../ecs/object-store.ts';
+import { DiscardMarks } from './discard-marks.ts';
+import { isFreezeMark } from './freeze-mark.ts';
 import type { ItemTable, SourceItem } from './item-table.ts';
 import { ItemMd5s } from './item-md5.ts';
 
@@ -14,33 +16,37 @@ const SAME_SIZE = 2;
 
 /** What a bucket has of a dataset already, packed. */
 export class PresentObjects {
-  /** Keys that are no item's. */
-  readonly others: string[] = [];
-  readonly #dataPrefix: string;
+  /** Those that are no item's and no mark, by their path below the key prefix. */
+  readonly others = new Map<string, Pick<ListedObject, 'size' | 'etag'>>();
+  readonly discards = new DiscardMarks();
+  /** Paths of the marks of freezes. */
+  readonly freezeMarks: string[] = [];
+  readonly #keyPrefix: DatasetKeyPrefix;
   readonly #items: ItemTable;
   readonly #found: Uint8Array;
   readonly #etags: ItemMd5s;
   #size = 0;
 
   constructor(keyPrefix: DatasetKeyPrefix, items: ItemTable) {
-    this.#dataPrefix = keyPrefix + DATA;
+    this.#keyPrefix = keyPrefix;
     this.#items = items;
     this.#found = new Uint8Array(items.length);
     this.#etags = new ItemMd5s(items.length);
   }
 
-  /** How many objects were added. */
+  /** How many objects were added, marks excepted. */
   get size(): number {
     return this.#size;
   }
 
   add({ key, size, etag }: ListedObject): void {
+    const path = key.slice(this.#keyPrefix.length);
+    if (DiscardMarks.includes(path)) return this.discards.add(path);
+    if (isFreezeMark(path)) return void this.freezeMarks.push(path);
     this.#size += 1;
-    const index = key.startsWith(this.#dataPrefix)
-      ? this.#items.indexOf(key.slice(this.#dataPrefix.length))
-      : undefined;
+    const index = path.startsWith(DATA) ? this.#items.indexOf(path.slice(DATA.length)) : undefined;
     if (index === undefined) {
-      this.others.push(key);
+      this.others.set(path, { size, etag });
       return;
     }
     const item = this.#items.at(index);

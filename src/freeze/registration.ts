@@ -2,7 +2,12 @@ import { createHash } from 'node:crypto';
 import type { AdminMetadata } from '../ecs/dtool/admin-metadata.ts';
 import { FormatError } from '../ecs/dtool/format-error.ts';
 import { decodeUtf8 } from '../ecs/dtool/json.ts';
-import { datasetKeyPrefix, type DatasetUuid, registrationKey } from '../ecs/dtool/keys.ts';
+import {
+  type DatasetKeyPrefix,
+  datasetKeyPrefix,
+  type DatasetUuid,
+  registrationKey,
+} from '../ecs/dtool/keys.ts';
 import { readAdminMetadata } from '../ecs/dtool/registry.ts';
 import { type ObjectStore, StoreError } from '../ecs/object-store.ts';
 import { UserError } from '../errors.ts';
@@ -37,12 +42,26 @@ export async function findDataset(
     if (error instanceof StoreError && error.reason === 'no-such-key') return undefined;
     throw error;
   }
+  return { prefix, admin: await readAdminIfThere(store, datasetKeyPrefix(prefix, uuid), signal) };
+}
+
+/**
+ * The admin metadata of a dataset.
+ *
+ * @returns undefined when it is not there
+ * @throws StoreError, FormatError
+ */
+export async function readAdminIfThere(
+  store: ObjectStore,
+  keyPrefix: DatasetKeyPrefix,
+  signal: AbortSignal,
+): Promise<AdminMetadata | undefined> {
   try {
-    const { admin } = await readAdminMetadata(store, datasetKeyPrefix(prefix, uuid), signal);
-    return { prefix, admin };
+    const { admin } = await readAdminMetadata(store, keyPrefix, signal);
+    return admin;
   } catch (error) {
     const missing = error instanceof FormatError && error.cause instanceof StoreError;
-    if (missing) return { prefix, admin: undefined };
+    if (missing) return undefined;
     throw error;
   }
 }
@@ -78,13 +97,15 @@ export async function register(
     const found = await findDataset(store, uuid, signal);
     // Ours, if an earlier try came to something after all.
     if (tries > 1 && found?.prefix === prefix && !found.admin) return;
-    if (found) {
-      throw new UserError(
-        `somebody else has just registered dataset ${uuid} in bucket ${store.bucket}`,
-        'Freeze again once that is done: a copy of a dataset has its uuid.',
-      );
-    }
+    if (found) throw justRegistered(store.bucket, uuid);
   }
+}
+
+export function justRegistered(bucket: string, uuid: DatasetUuid): UserError {
+  return new UserError(
+    `somebody else has just registered dataset ${uuid} in bucket ${bucket}`,
+    'Freeze again once that is done: a copy of a dataset has its uuid.',
+  );
 }
 
 /** A frozen dataset is never written to. */

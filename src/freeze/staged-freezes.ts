@@ -2,6 +2,7 @@ import type { Logger } from '../log.ts';
 import { isAbort, messageOf, UserError } from '../errors.ts';
 import type { DatasetUuid } from '../ecs/dtool/keys.ts';
 import { FREEZE_MEMORY_BYTES, FREEZE_PROBLEMS_LOGGED_MAX } from '../limits.ts';
+import { isLost } from './committed-dataset.ts';
 import { discardDataset } from './discard.ts';
 import { freeze, type FreezeOptions, type FreezeResult } from './freeze.ts';
 import { FreezeJournal, type JournalEntry } from './journal.ts';
@@ -131,8 +132,9 @@ export class StagedFreezes {
     } catch (error) {
       warn(error);
     }
-    const isOver = (entry?.state === 'committing' || entry?.state === 'frozen') && entry.keep !== true;
-    if (!isOver || this.#stopped || this.#runs.has(folder.path)) return { done: Promise.resolve() };
+    // Whatever was told of its end, it may have been committed.
+    const mayBeOver = entry?.content !== undefined && entry.keep !== true;
+    if (!mayBeOver || this.#stopped || this.#runs.has(folder.path)) return { done: Promise.resolve() };
     try {
       await folder.seal();
     } catch (error) {
@@ -174,7 +176,8 @@ export class StagedFreezes {
       const entry = await journal.read();
       const uuid = entry?.uuid;
       if (uuid !== undefined && entry?.state !== 'frozen') {
-        await discardDataset(this.#options.store, uuid);
+        const { store, writePrefix } = this.#options;
+        await discardDataset(store, uuid, { writePrefix });
       }
       await folder.remove();
       await journal.remove();
@@ -247,7 +250,7 @@ export class StagedFreezes {
       return result;
     } catch (error) {
       if (isSealed) folder.unseal();
-      if (onlyFinish) throw error;
+      if (onlyFinish && !isLost(error)) throw error;
       return await this.#failed(folder, journal, error);
     }
   }

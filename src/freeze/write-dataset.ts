@@ -16,14 +16,15 @@ import {
 } from '../ecs/dtool/keys.ts';
 import type { ManifestItem } from '../ecs/dtool/item-table.ts';
 import { renderManifest } from '../ecs/dtool/manifest.ts';
-import { readAdminMetadata } from '../ecs/dtool/registry.ts';
 import { DTOOLCORE_VERSION, renderStructure } from '../ecs/dtool/structure.ts';
 import { abandonUpload, abandonUploads } from '../ecs/multipart-upload.ts';
 import type { ObjectStore } from '../ecs/object-store.ts';
 import { messageOf, UserError } from '../errors.ts';
 import { forEachBounded } from '../for-each-bounded.ts';
 import { FREEZE_UPLOADS_MAX } from '../limits.ts';
+import { DatasetDiscarded, lostError, lookAtCommitted, pathsBesideItems } from './committed-dataset.ts';
 import { DatasetWriter, WriteRefused } from './dataset-writer.ts';
+import { DiscardMarks } from './discard-marks.ts';
 import type { FileHasher } from './file-hasher.ts';
 import type { ItemMd5s } from './item-md5.ts';
 import type { SourceItem } from './item-table.ts';
@@ -31,7 +32,13 @@ import type { FreezeJournal, JournalEntry } from './journal.ts';
 import { contentDigest, type FreezePlan } from './plan.ts';
 import type { PresentObjects } from './present-objects.ts';
 import type { ProgressCounter } from './progress.ts';
-import { alreadyFrozen, register, type RegisteredDataset } from './registration.ts';
+import {
+  alreadyFrozen,
+  findDataset,
+  readAdminIfThere,
+  register,
+  type RegisteredDataset,
+} from './registration.ts';
 import type { UnfinishedUploads } from './unfinished-uploads.ts';
 import { uploadItems } from './upload.ts';
 import type { PartSizes } from './upload-in-parts.ts';
@@ -42,8 +49,10 @@ export interface WriteOptions {
   readonly uuid: DatasetUuid;
   readonly prefix: string;
   readonly keyPrefix: DatasetKeyPrefix;
-  /** What the bucket had under the uuid a moment ago; not frozen. */
+  /** What the bucket had under the uuid a moment ago; not frozen, unless it is to be mended. */
   readonly registered: RegisteredDataset | undefined;
+  /** Of an earlier commit of this freeze that something is missing of, in seconds since the epoch. */
+  readonly committedAt: number | undefined;
   /** All that the bucket has below the key prefix. */
   readonly present: PresentObjects;
   /** Whether that can only come from a freeze of this directory by us. */
@@ -74,26 +83,41 @@ export interface WriteOptions {
  *  8. away with what an earlier freeze of a directory that has changed since has left, uploads in parts among it
  *  9. the journal: `committing`
  * 10. manifest.json, overlays
- * 11. a look whether somebody else has frozen the dataset meanwhile
+ * 11. a look whether the dataset has been frozen or discarded from elsewhere meanwhile
  * 12. admin metadata of a dataset: the commit
- * 13. the journal: `frozen`
+ * 13. a look at all that is there: {@link lookAtCommitted}
+ * 14. the journal: `frozen`
  *
- * Every step may be repeated. Steps 2 and 3 show whether the user may write where the items go.
+ * Every step may be repeated. Steps 2 and 3 show whether the user may write where the items go. Of a dataset that was committed
+ * and is not whole, only what is missing is put; it stays a dataset meanwhile.
+ *
+ * @throws DatasetDiscarded, DiscardUnderWay
+ * @throws DatasetIncomplete when something was missing at the last look: the next freeze puts that
  */
 export async function writeDataset(options: WriteOptions): Promise<void> {
-  const { store, plan, uuid, keyPrefix, journal, began, clock, signal } = options;
+  const { store, plan, uuid, prefix, keyPrefix, journal, began, clock, committedAt, signal } = options;
   const { source } = plan;
-  const writer = new DatasetWriter(store, keyPrefix, signal);
-  const extra = keysBeyondPlan(options);
-  if (!options.trusted && extra.length > 0) throw foreignKeys(store.bucket, uuid, extra);
+  const isMending = committedAt !== undefined;
+  // What was made anew may differ from what was committed: the first one counts.
+  const kept = isMending ? options.present.others : new Map<string, unknown>();
+  const writer = new DatasetWriter(store, keyPrefix, signal, (path) => kept.has(path));
+  const extra = pathsBeyondPlan(options);
+  if (!options.trusted && extra.length > 0)
+    throw new ForeignKeys(
+      store.bucket,
+      uuid,
+      extra.map((path) => keyPrefix + path),
+    );
 
-  await journal.write(began);
-  await claim(options, writer);
-  await writer.put(DTOOL_README, DTOOL_README_TXT);
+  await requireNoDiscard(options, options.present.discards);
+  if (!isMending) await journal.write(began);
   const proto: AdminMetadata = { ...plan.admin, uuid, type: 'protodataset', frozenAt: undefined };
+  await claim(options, proto, writer);
+  await writer.put(DTOOL_README, DTOOL_README_TXT);
   const before = options.registered?.admin;
   // A proto dataset that says the same is left alone: were it frozen this moment, this would undo it.
-  if (!before || renderAdminMetadata(before) !== renderAdminMetadata(proto)) await writer.putAdmin(proto);
+  if (!isMending && (!before || renderAdminMetadata(before) !== renderAdminMetadata(proto)))
+    await writer.putAdmin(proto);
   await writer.put(README, plan.readme);
 
   const { md5s } = plan;
@@ -103,12 +127,12 @@ export async function writeDataset(options: WriteOptions): Promise<void> {
     ...Array.from(source.annotations, ([name, body]) => [`${ANNOTATIONS}${name}.json`, body] as const),
   ];
   await forEachBounded(small, FREEZE_UPLOADS_MAX, ([path, body]) => writer.put(path, body), signal);
-  const deleteOne = (key: string, taskSignal: AbortSignal): Promise<void> =>
-    store.delete(key, { priority: 'background', signal: taskSignal });
-  await forEachBounded(extra, FREEZE_UPLOADS_MAX, deleteOne, signal);
+  const deleteOne = (path: string, taskSignal: AbortSignal): Promise<void> =>
+    store.delete(keyPrefix + path, { priority: 'background', signal: taskSignal });
+  if (!isMending) await forEachBounded(extra, FREEZE_UPLOADS_MAX, deleteOne, signal);
   await abandonRest(options);
 
-  const frozenAt = plan.admin.frozenAt ?? clock.now() / 1000;
+  const frozenAt = committedAt ?? plan.admin.frozenAt ?? clock.now() / 1000;
   const committing = { ...began, frozenAt, content: await contentDigest(plan, md5s) };
   await journal.write({ ...committing, state: 'committing' });
   options.progress.enter('committing');
@@ -117,10 +141,27 @@ export async function writeDataset(options: WriteOptions): Promise<void> {
     await writer.putGenerated(MANIFEST, () => renderManifest(DTOOLCORE_VERSION, manifestItems(plan, md5s)));
   const overlays = Array.from(source.overlays, ([name, body]) => [`${OVERLAYS}${name}.json`, body] as const);
   await forEachBounded(overlays, FREEZE_UPLOADS_MAX, ([path, body]) => writer.put(path, body), signal);
-  const { admin: now } = await readAdminMetadata(store, keyPrefix, signal);
-  if (now.type === 'dataset') throw alreadyFrozen(store.bucket, uuid);
-  await writer.putAdmin({ ...proto, type: 'dataset', frozenAt });
+  await requireNoDiscard(options, await DiscardMarks.list(store, keyPrefix, signal));
+  if (!isMending) {
+    const now = await readAdminIfThere(store, keyPrefix, signal);
+    if (!now) throw new DatasetDiscarded(store.bucket, uuid);
+    if (now.type === 'dataset') throw alreadyFrozen(store.bucket, uuid);
+    await writer.putAdmin({ ...proto, type: 'dataset', frozenAt });
+  }
+  const verdict = await lookAtCommitted({ store, uuid, prefix, keyPrefix, plan, md5s, frozenAt, signal });
+  if (verdict.state !== 'whole') throw lostError(store.bucket, uuid, verdict);
   await journal.write({ ...committing, state: 'frozen' });
+}
+
+/** Nothing is put into a dataset that is being deleted. A discard that has not decided yet is overruled after the commit. */
+async function requireNoDiscard(
+  { store, uuid, keyPrefix, signal }: WriteOptions,
+  marks: DiscardMarks,
+): Promise<void> {
+  if (marks.deleting.length === 0) return;
+  const isDeleted =
+    (await marks.areLicence(store, keyPrefix, signal)) || !(await findDataset(store, uuid, signal));
+  throw lostError(store.bucket, uuid, { state: isDeleted ? 'discarded' : 'contested' });
 }
 
 /** Uploads in parts that nobody completes: of what has changed, or lost by a crash. */
@@ -131,10 +172,12 @@ async function abandonRest({ store, keyPrefix, unfinished, signal }: WriteOption
 }
 
 /** Steps 2 and 3, which leave nothing behind when the user may not write. */
-async function claim(options: WriteOptions, writer: DatasetWriter): Promise<void> {
+async function claim(options: WriteOptions, proto: AdminMetadata, writer: DatasetWriter): Promise<void> {
   const { store, uuid, prefix, registered, trusted, present, journal, signal } = options;
   let isRegistered = registered !== undefined;
   try {
+    // Left behind, it could say that the dataset is frozen: nobody sees it yet.
+    if (!isRegistered && present.others.has(ADMIN_METADATA)) await writer.putAdmin(proto);
     if (!isRegistered) await register(store, uuid, prefix, signal);
     isRegistered = true;
     await writer.put(STRUCTURE, renderStructure(uuid));
@@ -154,28 +197,21 @@ async function claim(options: WriteOptions, writer: DatasetWriter): Promise<void
   }
 }
 
-/** Keys of the dataset in the bucket that it will not have. */
-function keysBeyondPlan({ plan, keyPrefix, present }: WriteOptions): readonly string[] {
-  const { source } = plan;
-  const paths = new Set([
-    ADMIN_METADATA,
-    STRUCTURE,
-    DTOOL_README,
-    README,
-    MANIFEST,
-    ...source.tags.map((tag) => TAGS + tag),
-    ...Array.from(source.annotations.keys(), (name) => `${ANNOTATIONS}${name}.json`),
-    ...Array.from(source.overlays.keys(), (name) => `${OVERLAYS}${name}.json`),
-  ]);
-  return present.others.filter((key) => !paths.has(key.slice(keyPrefix.length)));
+/** Paths of the dataset in the bucket that it will not have. */
+function pathsBeyondPlan({ plan, present }: WriteOptions): readonly string[] {
+  const paths = pathsBesideItems(plan.source);
+  return [...present.others.keys()].filter((path) => !paths.has(path));
 }
 
-function foreignKeys(bucket: string, uuid: DatasetUuid, keys: readonly string[]): UserError {
-  return new UserError(
-    `bucket ${bucket} has an unfinished dataset ${uuid} with things that the directory has not, such as ${keys[0]} ` +
-      `(${keys.length} in all)`,
-    'Somebody may be working on it there. Finish it with dtool, or delete it.',
-  );
+/** The bucket has things of an unfinished dataset that the directory has not. */
+export class ForeignKeys extends UserError {
+  constructor(bucket: string, uuid: DatasetUuid, keys: readonly string[]) {
+    super(
+      `bucket ${bucket} has an unfinished dataset ${uuid} with things that the directory has not, such as ${keys[0]} ` +
+        `(${keys.length} in all)`,
+      'Somebody may be working on it there. Finish it with dtool, or delete it.',
+    );
+  }
 }
 
 function* manifestItems({ source }: FreezePlan, md5s: ItemMd5s): Generator<ManifestItem, void, undefined> {

@@ -1,10 +1,11 @@
-import { rm, writeFile } from 'node:fs/promises';
+import { rm, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { decorate, type StoreRequest } from '../../src/ecs/decorated-object-store.ts';
+import { renderStructure } from '../../src/ecs/dtool/structure.ts';
 import type { ObjectStore } from '../../src/ecs/object-store.ts';
 import { MemoryObjectStore } from '../support/memory-object-store.ts';
-import { base64, folderOf, freezeTo, onlyDataset, readBack } from './support.ts';
+import { base64, folderOf, freezeTo, onlyDataset, readBack, uuidOf } from './support.ts';
 
 const FILES = { a: 'aaa', 'b/c': 'ccc', 'd.bin': Buffer.alloc(2 << 20, 7), 'README.yml': 'x: 1\n' };
 
@@ -70,7 +71,7 @@ for (const moment of ['before', 'after'] as const) {
       });
       await rm(directory, { recursive: true });
     }
-    expect(crashes).toBe(11);
+    expect(crashes).toBe(15);
   });
 }
 
@@ -109,6 +110,86 @@ test('stores whose ETags are no MD5: what is there is found by its metadata', as
   const present = memory.keys.filter((key) => key.includes('/data/')).length;
   expect(present).toBeGreaterThanOrEqual(1);
   expect(await freezeTo(encrypted, directory)).toMatchObject({ uploadedItems: 2 - present });
+});
+
+test('what is lost after the commit: found at the next freeze, which sends that and nothing else', async () => {
+  const memory = new MemoryObjectStore();
+  const directory = await folderOf(FILES);
+  const { uuid } = await freezeTo(memory, directory);
+  const entry = await onlyDataset(memory);
+  const lost = [`${uuid}/README.yml`, ...memory.keys.filter((key) => key.includes('/data/')).slice(0, 1)];
+  const before = memory.keys;
+  for (const key of lost) memory.remove(key);
+  // Of the same size.
+  const [other = ''] = memory.keys.filter((key) => key.includes('/data/'));
+  memory.seed(other, Buffer.alloc(memory.peek(other)?.length ?? 0));
+  await utimes(join(directory, 'a'), 1, 1);
+  const made: StoreRequest[] = [];
+  const seen = crashing(memory, Infinity, 'after', made);
+  await expect(freezeTo(seen, directory, { onlyFinish: true })).rejects.toThrow(
+    `dataset ${uuid} in bucket bucket was committed, but 3 objects are missing or changed, such as ${uuid}/`,
+  );
+  expect(await freezeTo(seen, directory)).toMatchObject({ outcome: 'frozen', uuid, uploadedItems: 2 });
+  const puts = made.filter(({ operation }) => operation === 'put').map(({ key }) => key);
+  expect(puts.toSorted()).toEqual([...lost, other].toSorted());
+  expect(memory.keys).toEqual(before);
+  expect(await onlyDataset(memory)).toMatchObject({ uuid, admin: entry.admin });
+  expect((await readBack(memory, entry)).get('a')).toBe(base64('aaa'));
+  const requests = memory.requestCount;
+  expect(await freezeTo(memory, directory)).toMatchObject({ outcome: 'already-frozen', uuid });
+  // Which dataset it is, twice, and the list between.
+  expect(memory.requestCount - requests).toBe(5);
+});
+
+test('a store that loses an item at the commit: the freeze does not say that it is frozen', async () => {
+  const memory = new MemoryObjectStore();
+  const directory = await folderOf(FILES);
+  let isLost = false;
+  const losing = decorate(memory, async ({ operation, key }, run) => {
+    const result = await run();
+    const [item = ''] = memory.keys.filter((name) => name.includes('/data/'));
+    if (!isLost && operation === 'put' && key.endsWith('/dtool') && memory.keys.length === 9) {
+      isLost = true;
+      memory.remove(item);
+    }
+    return result;
+  });
+  await expect(freezeTo(losing, directory)).rejects.toMatchObject({
+    message: expect.stringMatching(/was committed, but 1 object is missing or changed, such as .*\/data\//),
+    advice: 'Freeze it again: only that is sent.',
+  });
+  expect(await freezeTo(losing, directory)).toMatchObject({ outcome: 'frozen', uploadedItems: 1 });
+  expect((await readBack(memory, await onlyDataset(memory))).size).toBe(3);
+});
+
+test('a dataset of dtool that is being frozen elsewhere: the second is told so and leaves nothing', async () => {
+  const memory = new MemoryObjectStore();
+  const uuid = uuidOf('11111111-2222-4333-8444-555555555555');
+  const admin = {
+    uuid,
+    dtoolcore_version: '3.18.2',
+    name: 'copied',
+    type: 'protodataset',
+    creator_username: 'ada',
+  };
+  const copy = async (): Promise<string> =>
+    folderOf({
+      'data/a': 'aaa',
+      'README.yml': 'a: 1\n',
+      '.dtool/dtool': JSON.stringify({ ...admin, created_at: 1 }),
+      '.dtool/structure.json': renderStructure(uuid),
+    });
+  const [first, second] = [await copy(), await copy()];
+  await expect(freezeTo(crashing(memory, 8, 'after', []), first)).rejects.toThrow(Crash);
+  const before = memory.keys;
+  await expect(freezeTo(memory, second)).rejects.toMatchObject({
+    message: expect.stringMatching(/is being frozen from elsewhere \(process \d+ on /),
+    advice: expect.stringContaining(`discard ${uuid} --bucket bucket`),
+  });
+  expect(memory.keys).toEqual(before);
+  expect(await freezeTo(memory, first)).toMatchObject({ outcome: 'frozen', resumed: true });
+  expect(memory.keys.filter((key) => key.includes('/freeze/'))).toEqual([]);
+  await expect(freezeTo(memory, second)).rejects.toThrow('has a frozen dataset');
 });
 
 test('stopped by its signal: nothing is lost', async () => {

@@ -208,8 +208,11 @@ describe('a uuid that the bucket has', () => {
       frozenAt: null,
     }))
       store.seed(key, body, metadata);
+    const before = store.keys;
     await expect(freezeTo(store, await folderOf(files))).rejects.toThrow(/things that the directory has not/);
-    expect(store.requests.put + store.requests.delete).toBe(0);
+    expect(store.keys).toEqual(before);
+    // The mark of the freeze alone came, and went.
+    expect([store.requests.put, store.requests.delete]).toEqual([1, 1]);
   });
 
   test('frozen by somebody else while ours was under way: the commit is not made', async () => {
@@ -247,14 +250,16 @@ test('no permission to write: told with key and action before any item, and noth
     const error = await freezeTo(store, await folderOf(files)).catch((reason: unknown) => reason);
     return { error, store };
   };
-  const first = await refusedAt(1);
+  const mark = await refusedAt(1);
+  expect(mark.error).toMatchObject({ message: expect.stringMatching(/EACCES.*\/freeze\//) });
+  const first = await refusedAt(2);
   expect(first.error).toMatchObject({ message: expect.stringMatching(/EACCES.*bucket\/dtool-/) });
-  const second = await refusedAt(2);
+  const second = await refusedAt(3);
   expect(second.error).toMatchObject({
     message: expect.stringMatching(/EACCES.*\/structure\.json/),
     advice: expect.stringMatching(/s3:PutObject on arn:aws:s3:::bucket\/.*structure\.json/),
   });
-  for (const { store } of [first, second]) expect(store.keys).toEqual([]);
+  for (const { store } of [mark, first, second]) expect(store.keys).toEqual([]);
 });
 
 test('a registration that may or may not have come through is looked at again', async () => {

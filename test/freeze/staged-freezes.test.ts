@@ -248,6 +248,29 @@ test('a process that ends between the commit and the end: the next one cleans up
   }
 });
 
+test('a committed dataset that is not whole any more: the next mount keeps the folder and tells why', async () => {
+  const memory = new MemoryObjectStore();
+  const folder = await staged();
+  folder.remove = async () => new Promise(() => {});
+  void freezesOf(memory, folder).freeze(folder);
+  await committed(memory);
+  await expect.poll(async () => (await freezesOf(memory, folder).state(folder)).state).toBe('frozen');
+  await removeLocks(folder);
+  memory.remove(memory.keys.find((key) => key.includes('/data/')) ?? '');
+  const again = new FakeFolder(folder.path);
+  const next = freezesOf(memory, again);
+  await (await next.recover(again)).done;
+  expect(again.calls).toEqual(['seal', 'unseal']);
+  expect(await next.state(again)).toMatchObject({
+    state: 'failed',
+    reason: expect.stringContaining('1 object is missing or changed'),
+    advice: 'Freeze it again: only that is sent.',
+  });
+  expect(await next.freeze(again)).toMatchObject({ outcome: 'frozen', uploadedItems: 1 });
+  expect(existsSync(folder.path)).toBe(false);
+  expect((await readBack(memory, await onlyDataset(memory))).size).toBe(3);
+});
+
 test('one that was to be kept, and whose process ended at the commit, is kept', async () => {
   const memory = new MemoryObjectStore();
   const folder = await staged();

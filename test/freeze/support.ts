@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { onTestFinished } from 'vitest';
 import { DatasetReader } from '../../src/ecs/dtool/dataset-reader.ts';
+import { type DatasetUuid, isDatasetUuid } from '../../src/ecs/dtool/keys.ts';
 import { type DatasetEntry, readRegistry } from '../../src/ecs/dtool/registry.ts';
 import type { ObjectStore } from '../../src/ecs/object-store.ts';
 import { freeze, type FreezeOptions, type FreezeResult } from '../../src/freeze/freeze.ts';
@@ -93,6 +94,11 @@ export async function refusalOf(freezing: Promise<unknown>): Promise<readonly st
     return error.problems.map(({ path, reason }) => `${path} ${reason}`);
   }
   throw new Error('it was not refused');
+}
+
+export function uuidOf(text: string): DatasetUuid {
+  if (!isDatasetUuid(text)) throw new Error(`no uuid: ${text}`);
+  return text;
 }
 
 /** The one dataset of a bucket. */
