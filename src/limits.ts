@@ -214,6 +214,8 @@ export const LOCAL_QUICK_AGAIN_TIMES = 20;
 export const LOCAL_QUICK_BYTES = 16 * KiB;
 /** Room on disk that a staging area takes beforehand for the marks of files that failed, 32 bytes each. */
 export const FAILED_FILES_ROOM_BYTES = 64 * KiB;
+/** Staged nodes that know their attributes; all others ask the local disk again. */
+export const LOCAL_ATTRIBUTES_MAX = 1024;
 /** Files of a staged directory that are looked at at once, so that others get their turn. */
 export const LOCAL_LISTING_CHECKS_MAX = 32;
 /** How long rename(2) of a staged folder onto the root waits for its freeze: nobody can list the root meanwhile. */

@@ -143,6 +143,12 @@ export class Operations {
     return this.#handles.directory(handle).entries;
   }
 
+  /** Entries of an open directory, of which `at` has `count` from `from` on; see `DirectoryEntries.load`. */
+  someEntries(handle: number, from: number, count: number): DirectoryEntries | Promise<DirectoryEntries> {
+    const entries = this.entries(handle);
+    return entries.load?.(from, count) ?? entries;
+  }
+
   /** Whether every entry of an open directory still stands for what it did; entries can become outdated by changes. */
   isCurrent(handle: number): boolean {
     const { node, version } = this.#handles.directory(handle);

@@ -20,6 +20,8 @@ const MODE_TYPES: Readonly<Record<Node['kind'], number>> = {
 const UNCHANGED = 0xffffffff;
 const XATTR_CREATE = 1;
 const XATTR_REPLACE = 2;
+/** Of a directory that is listed. */
+const ENTRIES_AT_ONCE = 256;
 /** What fuse-native makes of bytes in a path that are not UTF-8. */
 const REPLACEMENT = '\u{fffd}';
 
@@ -100,17 +102,23 @@ function uncounted(operations: Operations, signal: AbortSignal, log: Logger): Ha
       serve(
         async () => {
           const handle = await operations.openDirectory(await find(path), signal, owner.uid);
-          const entries = operations.entries(handle);
-          operations.release(handle);
-          const names: string[] = [];
-          const stats: Stat[] = [];
-          for (let index = 0; index < entries.length; index += 1) {
-            const entry = entries.at(index);
-            if (!entry) continue;
-            names.push(entry.name);
-            stats.push(statOf(entry.node.attributes()));
+          try {
+            const { length } = operations.entries(handle);
+            const names: string[] = [];
+            const stats: Stat[] = [];
+            for (let from = 0; from < length; from += ENTRIES_AT_ONCE) {
+              const entries = await operations.someEntries(handle, from, ENTRIES_AT_ONCE);
+              for (let index = from; index < Math.min(from + ENTRIES_AT_ONCE, length); index += 1) {
+                const entry = entries.at(index);
+                if (!entry) continue;
+                names.push(entry.name);
+                stats.push(statOf(entry.node.attributes()));
+              }
+            }
+            return { names, stats };
+          } finally {
+            operations.release(handle);
           }
-          return { names, stats };
         },
         (error, listing) => reply(error, listing?.names, listing?.stats),
       ),

@@ -33,6 +33,34 @@ export class ItemInodeNumbers {
   }
 }
 
+/** The number of a local file: a number where that is exact, as on nearly all file systems. */
+export type LocalInode = number | bigint;
+
+export function localInode(ino: bigint): LocalInode {
+  return ino <= Number.MAX_SAFE_INTEGER ? Number(ino) : ino;
+}
+
+/** Inode numbers that are shown for local ones, different for different ones below 2^53. */
+export class LocalInodeNumbers {
+  readonly #area: string;
+  readonly #high: number;
+  readonly #low: number;
+
+  /** @param area of which the local files are: others have other numbers */
+  constructor(area: string) {
+    this.#area = area;
+    const digest = createHash('sha1').update(`staging\0${area}`).digest();
+    this.#high = digest.readUInt32BE(0);
+    this.#low = digest.readUInt32BE(4);
+  }
+
+  of(inode: LocalInode): number {
+    if (typeof inode === 'bigint') return inodeNumber('staging', this.#area, String(inode));
+    const high = Math.floor(inode / 2 ** 32) ^ this.#high;
+    return fromWords(high >>> 0, ((inode % 2 ** 32) ^ this.#low) >>> 0);
+  }
+}
+
 function fromWords(high: number, low: number): number {
   const ino = (high & 0x1fffff) * 0x1_0000_0000 + low;
   return ino > ROOT_INO ? ino : ino + 2;

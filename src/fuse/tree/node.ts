@@ -52,6 +52,11 @@ interface AnyNode {
   readonly xattrs?: Xattrs;
   /** Absent where nothing can be changed. */
   readonly changes?: NodeChanges;
+  /**
+   * The number that a transport remembers the node by, which only it sets; 0 where none does. Absent on nodes whose
+   * numbers it has to keep by itself.
+   */
+  remembered?: number;
 }
 
 /** Extended attributes by name, `user.` and so on included; any read-only map is that. */
@@ -96,7 +101,13 @@ export interface DirectoryNode extends AnyNode {
 /** Entries in a fixed order, made on demand: any read-only array is one. */
 export interface DirectoryEntries {
   readonly length: number;
+  /** Undefined beyond the end, and for one that has gone since. */
   at(index: number): DirectoryEntry | undefined;
+  /**
+   * Where `at` can't know: looks at `count` entries from `from` on, which `at` of the answer then has. While all of them have
+   * gone it goes on, so that there is one unless there are no more.
+   */
+  load?(from: number, count: number): Promise<DirectoryEntries>;
 }
 
 export interface DirectoryEntry {

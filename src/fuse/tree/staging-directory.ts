@@ -1,76 +1,41 @@
 import { constants, type BigIntStats } from 'node:fs';
 import { FsError } from '../../errors.ts';
-import { LOCAL_LISTING_CHECKS_MAX } from '../../limits.ts';
 import { exchange } from '../staging/area.ts';
 import type { Target } from '../staging/libc.ts';
 import * as local from '../staging/local-files.ts';
 import type { DirectoryChanges, LinkableNode, Owner, RenameMode } from './changes.ts';
 import type {
   Access,
-  DirectoryEntries,
   DirectoryEntry,
   DirectoryNode,
   FileNode,
   Node,
   OpenFile,
+  SpecialKind,
+  SpecialNode,
+  SymlinkNode,
 } from './node.ts';
 import { OPEN_FLAGS } from './staging-file.ts';
 import type { StagedFolder } from './staging-folder.ts';
-import { isSamePlace, StagedBase, type Place } from './staging-node.ts';
+import { StagedEntries } from './staging-entries.ts';
+import type { Place } from './staging-names.ts';
+import { StagedBase } from './staging-node.ts';
 import type { StagedNode } from './staging-tree.ts';
 
 const PERMISSIONS = 0o7777n;
 
 /** A directory of a staged folder, or the folder itself. */
-export class StagedDirectory extends StagedBase implements DirectoryNode {
-  readonly kind = 'directory';
-  readonly changes: DirectoryChanges = {
-    ...this.nodeChanges(),
-    create: async (name, mode, owner, access) =>
-      this.#make(name, async (place, path) => this.#create(place, path, { mode, owner, access })),
-    makeDirectory: async (name, mode, owner) =>
-      this.#make(name, async (place, path) => {
-        await local.mkdir(path, mode);
-        return this.tree.madeDirectory(await settle(path, owner, mode), place);
-      }),
-    makeSymlink: async (name, target, owner) =>
-      this.#make(name, async (place, path) => {
-        await local.symlink(target, path);
-        return this.tree.madeSymlink(await settle(path, owner), place, target);
-      }),
-    makeSpecial: async (name, kind, mode, owner) =>
-      this.#make(name, async (place, path) => {
-        const { libc } = this.tree;
-        if (!libc) throw new FsError('EPERM', 'pipes and sockets need the package koffi');
-        await libc.makeSpecial(path, kind, mode);
-        return this.tree.madeSpecial(await settle(path, owner, mode), place, kind);
-      }),
-    link: async (name, node) => this.#link(name, node),
-    unlink: async (name) =>
-      this.#remove(name, async (path, stat) => {
-        if (stat.isDirectory()) throw new FsError('EISDIR', `${name} is a directory`);
-        await local.unlink(path, stat.size);
-      }),
-    removeDirectory: async (name) =>
-      this.#remove(name, async (path, stat) => {
-        if (!stat.isDirectory()) throw new FsError('ENOTDIR', `${name} is no directory`);
-        await local.rmdir(path);
-      }),
-    rename: async (name, to, toName, mode) =>
-      this.tree.lock.alone(async () => this.#rename(name, to, toName, mode)),
-    sync: async () => {
-      const fd = await this.tree.lock.shared(async () =>
-        local.open(this.path, constants.O_RDONLY | constants.O_DIRECTORY),
-      );
-      try {
-        await local.sync(fd, false);
-      } finally {
-        await local.close(fd);
-      }
-    },
-  };
+export class StagedDirectory extends StagedBase implements DirectoryNode, DirectoryChanges {
   /** The folder that it is the top of. */
   #top: StagedFolder | undefined;
+
+  get kind(): 'directory' {
+    return 'directory';
+  }
+
+  override get changes(): DirectoryChanges {
+    return this;
+  }
 
   override get folder(): StagedFolder | undefined {
     return this.#top ?? super.folder;
@@ -88,20 +53,17 @@ export class StagedDirectory extends StagedBase implements DirectoryNode {
 
   /** It is the top of a folder now, and in no other directory. */
   become(folder: StagedFolder): void {
-    this.#loseAll();
+    this.loseAll();
     this.#top = folder;
   }
 
   /** It is in another directory now, and has only that name. */
   override gain(place: Place): void {
-    if (!this.#top && this.places.some((known) => isSamePlace(known, place))) return;
+    const { directory, name } = this.place ?? {};
+    if (directory === place.directory && name === place.name) return;
     this.#top = undefined;
-    this.#loseAll();
+    this.loseAll();
     super.gain(place);
-  }
-
-  #loseAll(): void {
-    for (let place = this.places[0]; place; place = this.places[0]) this.lose(place);
   }
 
   pathOf(name: string): string {
@@ -110,32 +72,87 @@ export class StagedDirectory extends StagedBase implements DirectoryNode {
 
   async lookup(name: string, _signal: AbortSignal): Promise<Node> {
     return this.tree.lock.shared(async () => {
-      const stat = await local.lstat(this.pathOf(name));
-      const node = stat && (await this.tree.found(stat, { directory: this, name }));
-      if (!node) throw new FsError('ENOENT', `no file, directory or symbolic link ${name}`);
-      return node;
+      const entry = await this.#entry(name);
+      if (!entry) throw new FsError('ENOENT', `no file, directory or symbolic link ${name}`);
+      return entry.node;
     });
   }
 
-  async list(signal: AbortSignal): Promise<DirectoryEntries> {
-    const names = await this.tree.lock.shared(async () => local.readdir(this.path));
-    const entries: DirectoryEntry[] = [];
-    for (let index = 0; index < names.length; index += LOCAL_LISTING_CHECKS_MAX) {
-      signal.throwIfAborted();
-      const some = names.slice(index, index + LOCAL_LISTING_CHECKS_MAX);
-      const found = await this.tree.lock.shared(async () =>
-        Promise.all(some.map(async (name) => this.#entry(name))),
-      );
-      entries.push(...found.filter((entry) => entry !== undefined));
-    }
-    return entries;
+  async list(_signal: AbortSignal): Promise<StagedEntries> {
+    const { lock } = this.tree;
+    const names = await lock.shared(async () => local.readdir(this.path));
+    return new StagedEntries(
+      names,
+      async (name) => this.#entry(name),
+      async (work) => lock.shared(work),
+    );
   }
 
-  /** Undefined when it has gone meanwhile. */
+  /** Undefined when it has gone meanwhile, with the directory perhaps. */
   async #entry(name: string): Promise<DirectoryEntry | undefined> {
-    const stat = await local.lstat(this.pathOf(name));
-    const node = stat && (await this.tree.found(stat, { directory: this, name }));
+    const node = await this.tree.find({ directory: this, name });
     return node && { name, node };
+  }
+
+  async create(
+    name: string,
+    mode: number,
+    owner: Owner,
+    access: Access,
+  ): Promise<{ readonly node: FileNode; readonly file: OpenFile }> {
+    return this.#make(name, async (place, path) => this.#create(place, path, { mode, owner, access }));
+  }
+
+  async makeDirectory(name: string, mode: number, owner: Owner): Promise<DirectoryNode> {
+    return this.#make(name, async (place, path) => {
+      await local.mkdir(path, mode);
+      return this.tree.madeDirectory(await settle(path, owner, mode), place);
+    });
+  }
+
+  async makeSymlink(name: string, target: string, owner: Owner): Promise<SymlinkNode> {
+    return this.#make(name, async (place, path) => {
+      await local.symlink(target, path);
+      return this.tree.madeSymlink(await settle(path, owner), place, target);
+    });
+  }
+
+  async makeSpecial(name: string, kind: SpecialKind, mode: number, owner: Owner): Promise<SpecialNode> {
+    return this.#make(name, async (place, path) => {
+      const { libc } = this.tree;
+      if (!libc) throw new FsError('EPERM', 'pipes and sockets need the package koffi');
+      await libc.makeSpecial(path, kind, mode);
+      return this.tree.madeSpecial(await settle(path, owner, mode), place, kind);
+    });
+  }
+
+  async unlink(name: string): Promise<void> {
+    await this.#remove(name, async (path, stat) => {
+      if (stat.isDirectory()) throw new FsError('EISDIR', `${name} is a directory`);
+      await local.unlink(path, stat.size);
+    });
+  }
+
+  async removeDirectory(name: string): Promise<void> {
+    await this.#remove(name, async (path, stat) => {
+      if (!stat.isDirectory()) throw new FsError('ENOTDIR', `${name} is no directory`);
+      await local.rmdir(path);
+    });
+  }
+
+  async rename(name: string, to: DirectoryNode, toName: string, mode: RenameMode): Promise<void> {
+    await this.tree.lock.alone(async () => this.#rename(name, to, toName, mode));
+  }
+
+  async sync(): Promise<void> {
+    const fd = await this.tree.lock.shared(async () =>
+      local.open(this.path, constants.O_RDONLY | constants.O_DIRECTORY),
+    );
+    try {
+      await local.sync(fd, false);
+    } finally {
+      await local.close(fd);
+    }
   }
 
   async #make<T>(name: string, work: (place: Place, path: string) => Promise<T>): Promise<T> {
@@ -168,8 +185,8 @@ export class StagedDirectory extends StagedBase implements DirectoryNode {
     }
   }
 
-  async #link(name: string, node: LinkableNode): Promise<void> {
-    return this.#make(name, async (place, path) => {
+  async link(name: string, node: LinkableNode): Promise<void> {
+    await this.#make(name, async (place, path) => {
       if (!(node instanceof StagedBase) || node.folder === undefined || node.folder !== this.folder) {
         throw new FsError('EXDEV', 'the names of a file are all in one dataset');
       }

@@ -1,7 +1,7 @@
 import { constants } from 'node:fs';
 import * as local from '../staging/local-files.ts';
 import type { Libc, Target } from '../staging/libc.ts';
-import type { NodeChanges, OpenFileChanges } from './changes.ts';
+import type { OpenFileChanges } from './changes.ts';
 import type { Access, FileNode, OpenFile } from './node.ts';
 import { StagedBase } from './staging-node.ts';
 import type { StagingTree } from './staging-tree.ts';
@@ -16,9 +16,12 @@ export const OPEN_FLAGS: Readonly<Record<Access, number>> = {
 
 /** A regular file of a staged folder. Open, it is a descriptor of the local file, so it stays whatever becomes of its names. */
 export class StagedFile extends StagedBase implements FileNode {
-  readonly kind = 'file';
-  readonly changes: NodeChanges = this.nodeChanges();
-  readonly #descriptors = new Map<number, Access>();
+  /** Its open descriptors; undefined where there are none. */
+  #descriptors: Map<number, Access> | undefined;
+
+  get kind(): 'file' {
+    return 'file';
+  }
 
   async open(_signal: AbortSignal, access: Access): Promise<OpenFile> {
     return this.tree.lock.shared(async () => {
@@ -29,6 +32,7 @@ export class StagedFile extends StagedBase implements FileNode {
 
   /** Takes over a descriptor. */
   opened(fd: number, access: Access): OpenFile {
+    this.#descriptors ??= new Map();
     this.#descriptors.set(fd, access);
     if (isWriting(access)) {
       this.tree.writers.add(this);
@@ -39,8 +43,10 @@ export class StagedFile extends StagedBase implements FileNode {
 
   /** Gives a descriptor up and closes it. */
   close(fd: number): void {
-    this.#descriptors.delete(fd);
-    const isLastWriter = ![...this.#descriptors.values()].some(isWriting) && this.tree.writers.delete(this);
+    this.#descriptors?.delete(fd);
+    if (this.#descriptors?.size === 0) this.#descriptors = undefined;
+    const isLastWriter =
+      ![...(this.#descriptors?.values() ?? [])].some(isWriting) && this.tree.writers.delete(this);
     this.tree.closing(this.#close(fd, isLastWriter));
   }
 
@@ -70,7 +76,7 @@ export class StagedFile extends StagedBase implements FileNode {
       if (isLastWriter) await this.#compare();
     } catch (error) {
       // Every write was answered, and nobody is left to be told of what came of it.
-      this.tree.failed(error, this.places.length > 0 ? this.path : undefined);
+      this.tree.failed(error, this.folder?.isThere === true ? this.path : undefined);
       await this.lost(error);
     } finally {
       if (isLastWriter && !this.tree.writers.has(this)) {
@@ -78,16 +84,14 @@ export class StagedFile extends StagedBase implements FileNode {
         this.#settled();
       }
       // Nobody can ever freeze it.
-      if (this.#descriptors.size === 0 && this.attributes().nlink === 0)
-        await this.tree.failedFiles.delete(this.ino);
+      if (!this.#descriptors && this.isGone) await this.tree.failedFiles.delete(this.ino);
     }
   }
 
   /** Looks whether the file on disk is as long as what was written, unless somebody writes again. */
   async #compare(): Promise<void> {
     await this.tree.lock.shared(async () => {
-      const [place] = this.places;
-      const stat = place && this.folder?.isThere === true ? await local.lstat(this.path) : undefined;
+      const stat = this.place && this.folder?.isThere === true ? await local.lstat(this.path) : undefined;
       const written = this.tree.sizes.get(this) ?? 0;
       if (stat?.ino === this.ino && stat.size < written && !this.tree.writers.has(this)) {
         throw new FsError('EIO', `${stat.size} bytes are on disk of ${written} that were written`);
@@ -107,19 +111,19 @@ export class StagedFile extends StagedBase implements FileNode {
   }
 
   protected override onDisk(forWriting = false): Target {
-    for (const [fd, access] of this.#descriptors) if (!forWriting || isWriting(access)) return fd;
+    for (const [fd, access] of this.#descriptors ?? []) if (!forWriting || isWriting(access)) return fd;
     return this.#pathOrProc();
   }
 
   async #open(flags: number): Promise<number> {
     const path = this.#pathOrProc();
-    return local.open(path, this.places.length > 0 ? flags | constants.O_NOFOLLOW : flags);
+    return local.open(path, this.place ? flags | constants.O_NOFOLLOW : flags);
   }
 
   /** A file without a name can be reached as long as it is open. */
   #pathOrProc(): string {
-    const [fd] = this.#descriptors.keys();
-    return this.places.length === 0 && fd !== undefined ? `/proc/self/fd/${fd}` : this.path;
+    const [fd] = this.#descriptors?.keys() ?? [];
+    return !this.place && fd !== undefined ? `/proc/self/fd/${fd}` : this.path;
   }
 }
 

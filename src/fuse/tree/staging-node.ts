@@ -3,64 +3,94 @@ import { FsError } from '../../errors.ts';
 import type { NanosecondTime, Target } from '../staging/libc.ts';
 import * as local from '../staging/local-files.ts';
 import type { AttributeChanges, NodeChanges } from './changes.ts';
+import { localInode, type LocalInode } from './inode-numbers.ts';
 import type { Attributes, SpecialKind, SpecialNode, SymlinkNode, Timestamp, Xattrs } from './node.ts';
+import { attributesOf } from './staging-attributes.ts';
 import type { StagedDirectory } from './staging-directory.ts';
 import type { StagedFolder } from './staging-folder.ts';
+import { FurtherPlaces, type Place } from './staging-names.ts';
 import type { StagedNode, StagingTree } from './staging-tree.ts';
 
-/** A name in a directory. */
-export interface Place {
-  readonly directory: StagedDirectory;
-  readonly name: string;
-}
-
-const PERMISSIONS = 0o7777;
 const XATTR_PREFIX = 'user.';
 /** What chown(2) takes for what is to stay. */
 const UNCHANGED = -1;
-const NANOSECONDS = 1_000_000_000n;
 
 /**
  * A file, directory or symbolic link of a staged folder: one of the local disk, by its inode. All changes to it come
  * through here, so what was learned of it stays true until one is made; after that the local file system is asked again
  * when somebody wants to know.
+ *
+ * The kernel may remember millions of them. So a node that is only remembered is small: where it is, and nothing that
+ * the local file system can tell again.
  */
-export abstract class StagedBase {
+export abstract class StagedBase implements NodeChanges {
   abstract readonly kind: StagedNode['kind'];
-  /** Nobody else changes it. */
-  readonly lifetime = 'forever';
-  readonly isLocal = true;
-  readonly ino: bigint;
-  readonly xattrs: Xattrs;
+  readonly inode: LocalInode;
   protected readonly tree: StagingTree;
-  readonly #places: Place[];
+  // The first of its places, which for most nodes is the only one.
+  #directory: StagedDirectory | undefined;
+  #name: string;
+  #others: FurtherPlaces | undefined;
+  /** What was seen last; undefined when that was long ago. Of what has no place any more nothing else is known. */
   #attributes: Attributes | undefined;
-  #stat: BigIntStats;
   #isOutdated = false;
+  #remembered = 0;
 
   constructor(tree: StagingTree, stat: BigIntStats, place?: Place) {
     this.tree = tree;
-    this.ino = stat.ino;
-    this.#stat = stat;
-    this.#places = place ? [place] : [];
-    this.xattrs = {
-      get: async (name) => tree.lock.shared(async () => tree.libc?.getXattr(this.onDisk(), name)),
+    this.inode = localInode(stat.ino);
+    this.#directory = place?.directory;
+    this.#name = place?.name ?? '';
+    this.saw(stat);
+  }
+
+  /** Nobody else changes it. */
+  get lifetime(): 'forever' {
+    return 'forever';
+  }
+
+  get isLocal(): true {
+    return true;
+  }
+
+  get ino(): bigint {
+    return BigInt(this.inode);
+  }
+
+  get changes(): NodeChanges {
+    return this;
+  }
+
+  get xattrs(): Xattrs {
+    const { lock, libc } = this.tree;
+    return {
+      get: async (name) => lock.shared(async () => libc?.getXattr(this.onDisk(), name)),
       keys: async () =>
-        tree.lock.shared(async () => {
-          const names = (await tree.libc?.listXattrs(this.onDisk())) ?? [];
+        lock.shared(async () => {
+          const names = (await libc?.listXattrs(this.onDisk())) ?? [];
           return names.filter((name) => name.startsWith(XATTR_PREFIX));
         }),
     };
   }
 
+  /** One of its names; undefined when it has none. */
+  get place(): Place | undefined {
+    return this.#directory && { directory: this.#directory, name: this.#name };
+  }
+
   /** The names that it is known to have; there may be others that nobody has asked for. */
   get places(): readonly Place[] {
-    return this.#places;
+    return [...(this.place ? [this.place] : []), ...(this.#others?.all ?? [])];
+  }
+
+  /** Whether its last name was removed. */
+  get isGone(): boolean {
+    return !this.#directory && this.#attributes?.nlink === 0;
   }
 
   /** The staged folder that it belongs to; undefined when it has no name any more. */
   get folder(): StagedFolder | undefined {
-    return this.#places[0]?.directory.folder;
+    return this.#directory?.folder;
   }
 
   /**
@@ -69,26 +99,48 @@ export abstract class StagedBase {
    * @throws FsError ENOENT when it has no name any more, ESTALE when its folder was removed
    */
   get path(): string {
-    const [place] = this.#places;
-    if (!place) throw new FsError('ENOENT', 'a file that was removed');
-    return place.directory.pathOf(place.name);
+    if (!this.#directory) throw new FsError('ENOENT', 'a file that was removed');
+    return this.#directory.pathOf(this.#name);
   }
 
   /** @throws FsError EBUSY while its folder is being frozen */
   requireUnsealed(): void {
-    for (const { directory } of this.#places) directory.requireUnsealed();
+    this.#directory?.requireUnsealed();
+    for (const directory of this.#others?.directories ?? []) directory.requireUnsealed();
   }
 
   /** It has this name. */
   gain(place: Place): void {
-    if (!this.#places.some((known) => isSamePlace(known, place))) this.#places.push(place);
+    if (!this.#directory) {
+      this.#directory = place.directory;
+      this.#name = place.name;
+    } else if (!this.#isFirst(place)) {
+      this.#others ??= new FurtherPlaces();
+      this.#others.add(place);
+    }
   }
 
   /** It has this name no more. */
   lose(place: Place): void {
-    const index = this.#places.findIndex((known) => isSamePlace(known, place));
-    if (index >= 0) this.#places.splice(index, 1);
+    if (this.#isFirst(place)) {
+      const next = this.#others?.take();
+      this.#directory = next?.directory;
+      this.#name = next?.name ?? '';
+    } else this.#others?.delete(place);
+    if (this.#others?.all.length === 0) this.#others = undefined;
     this.changed();
+  }
+
+  /** It has no name any more. */
+  protected loseAll(): void {
+    this.#others = undefined;
+    this.#directory = undefined;
+    this.#name = '';
+    this.changed();
+  }
+
+  #isFirst({ directory, name }: Place): boolean {
+    return this.#directory === directory && this.#name === name;
   }
 
   /**
@@ -99,9 +151,19 @@ export abstract class StagedBase {
   unlinked(place: Place, before: BigIntStats): void {
     this.lose(place);
     if (this.kind !== 'directory' && before.nlink > 1n) return;
-    this.#stat = before;
     this.#attributes = { ...this.#attributesOf(before), nlink: 0 };
-    this.tree.drop(this);
+    this.#isOutdated = false;
+    this.tree.drop(this.#self);
+  }
+
+  get remembered(): number {
+    return this.#remembered;
+  }
+
+  /** While it is remembered it has to be found again. */
+  set remembered(number: number) {
+    this.#remembered = number;
+    this.tree.hold(this.#self, number !== 0);
   }
 
   /** What to do something to: its path, or where there is one an open descriptor. */
@@ -113,31 +175,52 @@ export abstract class StagedBase {
     await local.truncate(this.onDisk(true), size);
   }
 
+  /** @throws FsError what the local file system says of a node that was not looked at for long */
   attributes(): Attributes {
-    if (this.#isOutdated) this.#look();
-    this.#attributes ??= this.#attributesOf(this.#stat);
+    return this.#attributes && !this.#isOutdated ? this.#attributes : this.#look();
+  }
+
+  /** Its attributes are these. */
+  saw(stat: BigIntStats): Attributes {
+    const isNews = this.#attributes === undefined;
+    this.#attributes = this.#attributesOf(stat);
+    this.#isOutdated = false;
+    if (isNews) this.tree.looked.add(this);
     return this.#attributes;
+  }
+
+  /** Whether the local file system has to be asked for its attributes. */
+  get hasToLook(): boolean {
+    return this.#attributes === undefined || this.#isOutdated;
+  }
+
+  /** The local file system can tell them again. */
+  forgetAttributes(): void {
+    if (this.folder?.isThere === true) this.#attributes = undefined;
   }
 
   /** Something was done that may have changed its attributes. */
   changed(): void {
     this.#isOutdated = true;
+    this.tree.changes += 1;
   }
 
-  protected nodeChanges(): NodeChanges {
-    return {
-      setAttributes: async (changes) => this.#change(async () => this.#setAttributes(changes)),
-      setXattr: async (name, value, must) =>
-        this.#change(async () => {
-          if (!this.tree.libc) throw new FsError('ENOTSUP', 'extended attributes need the package koffi');
-          await this.tree.libc.setXattr(this.onDisk(), name, value, must);
-        }),
-      removeXattr: async (name) =>
-        this.#change(async () => {
-          if (!this.tree.libc) throw new FsError('ENODATA', `no extended attribute ${name}`);
-          await this.tree.libc.removeXattr(this.onDisk(), name);
-        }),
-    };
+  async setAttributes(changes: AttributeChanges): Promise<void> {
+    await this.#change(async () => this.#setAttributes(changes));
+  }
+
+  async setXattr(name: string, value: Uint8Array, must?: 'create' | 'replace'): Promise<void> {
+    await this.#change(async () => {
+      if (!this.tree.libc) throw new FsError('ENOTSUP', 'extended attributes need the package koffi');
+      await this.tree.libc.setXattr(this.onDisk(), name, value, must);
+    });
+  }
+
+  async removeXattr(name: string): Promise<void> {
+    await this.#change(async () => {
+      if (!this.tree.libc) throw new FsError('ENODATA', `no extended attribute ${name}`);
+      await this.tree.libc.removeXattr(this.onDisk(), name);
+    });
   }
 
   async #change(work: () => Promise<void>): Promise<void> {
@@ -171,69 +254,57 @@ export abstract class StagedBase {
     return local.setTimes(this.onDisk(), secondsOf(atime ?? oldAtime), secondsOf(mtime ?? oldMtime));
   }
 
-  /** Asks the local file system. What it no longer has keeps the attributes that it had. */
-  #look(): void {
-    this.#isOutdated = false;
-    let stat: BigIntStats;
+  /** Asks the local file system. What it no longer has keeps the attributes that it had, if these are known. */
+  #look(): Attributes {
+    const known = this.#attributes;
     try {
-      stat = local.statNow(this.onDisk());
-    } catch {
-      return;
+      const stat = local.statNow(this.onDisk());
+      if (localInode(stat.ino) === this.inode) return this.saw(stat);
+    } catch (error) {
+      if (!known) throw error;
     }
-    if (stat.ino !== this.ino) return;
-    this.#stat = stat;
-    this.#attributes = undefined;
+    if (!known) throw new FsError('ESTALE', 'another file has its name');
+    return known;
   }
 
   #attributesOf(stat: BigIntStats): Attributes {
-    return {
-      ino: this.tree.inodeNumber(this.ino),
-      kind: this.kind,
-      mode: Number(stat.mode) & PERMISSIONS,
-      nlink: Number(stat.nlink),
-      uid: Number(stat.uid),
-      gid: Number(stat.gid),
-      size: Number(stat.size),
-      blocks: Number(stat.blocks),
-      atime: timestampOf(stat.atimeNs),
-      mtime: timestampOf(stat.mtimeNs),
-      ctime: timestampOf(stat.ctimeNs),
-    };
+    return attributesOf(stat, this.tree.shownInode(this.inode));
+  }
+
+  /** It is one of these; TypeScript knows no sealed classes. */
+  get #self(): StagedNode {
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- all that extend it
+    return this as unknown as StagedNode;
   }
 }
 
 export class StagedSymlink extends StagedBase implements SymlinkNode {
-  readonly kind = 'symlink';
   readonly target: string;
-  readonly changes: NodeChanges = this.nodeChanges();
 
   constructor(tree: StagingTree, stat: BigIntStats, place: Place, target: string) {
     super(tree, stat, place);
     this.target = target;
   }
+
+  get kind(): 'symlink' {
+    return 'symlink';
+  }
 }
 
 /** A named pipe or a socket. */
 export class StagedSpecial extends StagedBase implements SpecialNode {
-  readonly kind: SpecialKind;
-  readonly changes: NodeChanges = this.nodeChanges();
+  readonly #kind: SpecialKind;
 
   constructor(tree: StagingTree, stat: BigIntStats, place: Place, kind: SpecialKind) {
     super(tree, stat, place);
-    this.kind = kind;
+    this.#kind = kind;
   }
-}
 
-export function isSamePlace(a: Place, b: Place): boolean {
-  return a.directory === b.directory && a.name === b.name;
+  get kind(): SpecialKind {
+    return this.#kind;
+  }
 }
 
 function secondsOf(time: Timestamp | 'now'): number {
   return time === 'now' ? Date.now() / 1000 : time.seconds + time.nanoseconds / 1e9;
-}
-
-/** Times before 1970 have a negative second and nanoseconds after it. */
-export function timestampOf(nanoseconds: bigint): Timestamp {
-  const rest = ((nanoseconds % NANOSECONDS) + NANOSECONDS) % NANOSECONDS;
-  return { seconds: Number((nanoseconds - rest) / NANOSECONDS), nanoseconds: Number(rest) };
 }

@@ -11,9 +11,9 @@ import type { Attributes, DirectoryEntries, DirectoryNode, Node, Timestamp } fro
 import { waitAtMost } from '../../wait-at-most.ts';
 import { settle, StagedDirectory } from './staging-directory.ts';
 import { type FolderRemoval, StagedFolder } from './staging-folder.ts';
-import type { Place } from './staging-node.ts';
+import { timestampOf } from './staging-attributes.ts';
+import type { Place } from './staging-names.ts';
 import { StagingTree, type StagingTop } from './staging-tree.ts';
-import { timestampOf } from './staging-node.ts';
 
 export interface StagingRootOptions {
   readonly bucket: string;

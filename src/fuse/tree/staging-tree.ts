@@ -7,12 +7,15 @@ import type { Libc } from '../staging/libc.ts';
 import * as local from '../staging/local-files.ts';
 import { PathLock } from '../staging/path-lock.ts';
 import type { RenameMode } from './changes.ts';
-import { inodeNumber } from './inode-numbers.ts';
+import { localInode, type LocalInode, LocalInodeNumbers } from './inode-numbers.ts';
+import { LocalNodes } from './local-nodes.ts';
 import type { DirectoryNode, SpecialKind } from './node.ts';
+import { kindOf, RecentlyLooked } from './staging-attributes.ts';
 import { StagedDirectory } from './staging-directory.ts';
 import { StagedFile } from './staging-file.ts';
 import type { StagedFolder } from './staging-folder.ts';
-import { type Place, StagedSpecial, StagedSymlink } from './staging-node.ts';
+import type { Place } from './staging-names.ts';
+import { StagedSpecial, StagedSymlink } from './staging-node.ts';
 
 export type StagedNode = StagedDirectory | StagedFile | StagedSymlink | StagedSpecial;
 
@@ -38,13 +41,14 @@ export class StagingTree {
   /** Files that failed to be written. */
   readonly failedFiles: FailedFiles;
   readonly #closing = new Set<Promise<void>>();
+  readonly looked = new RecentlyLooked();
+  /** How often anything has changed: what is seen of a node is true if that has not grown since it was asked for. */
+  changes = 0;
   readonly #bucket: string;
   readonly #log: Logger;
-  /** By the local inode, which is one for all names of a file. Whoever needs a node holds it. */
-  readonly #nodes = new Map<bigint, WeakRef<StagedNode>>();
-  readonly #collected = new FinalizationRegistry<bigint>((ino) => {
-    if (this.#nodes.get(ino)?.deref() === undefined) this.#nodes.delete(ino);
-  });
+  readonly #inodes: LocalInodeNumbers;
+  /** By the local inode, which is one for all names of a file. */
+  readonly #nodes = new LocalNodes<StagedNode>();
 
   constructor(
     bucket: string,
@@ -53,6 +57,7 @@ export class StagingTree {
     onSettled: (path: string) => void,
   ) {
     this.#bucket = bucket;
+    this.#inodes = new LocalInodeNumbers(bucket);
     this.libc = libc;
     this.failedFiles = failed;
     this.onSettled = onSettled;
@@ -79,39 +84,44 @@ export class StagingTree {
   }
 
   /** The inode number that is shown for a local one. */
-  inodeNumber(ino: bigint): number {
-    return inodeNumber('staging', this.#bucket, String(ino));
+  shownInode(inode: LocalInode): number {
+    return this.#inodes.of(inode);
   }
 
-  /** The node of what was found in a place: the one there is already, if it is known. */
-  async found(stat: BigIntStats, place: Place): Promise<StagedNode | undefined> {
-    if (!stat.isSymbolicLink()) return this.#known(stat, place) ?? this.#make(stat, place);
+  /** The node of what is in a place, the one there is already if it is known; undefined where there is none. */
+  async find(place: Place): Promise<StagedNode | undefined> {
+    const path = place.directory.pathOf(place.name);
+    const { changes } = this;
+    const stat = await local.lstat(path);
+    if (!stat) return undefined;
     const known = this.#known(stat, place);
-    if (known) return known;
-    const target = await local.readlink(place.directory.pathOf(place.name));
-    return this.#known(stat, place) ?? this.#add(stat, new StagedSymlink(this, stat, place, target));
+    // What has changed meanwhile is another one than it was seen.
+    if (known?.hasToLook === true && changes === this.changes) known.saw(stat);
+    if (known || !stat.isSymbolicLink()) return known ?? this.#make(stat, place);
+    const target = await local.readlink(path);
+    return this.#known(stat, place) ?? this.#add(new StagedSymlink(this, stat, place, target));
   }
 
   /** The node of what was made in a place. Whatever had its inode before is gone. */
   madeFile(stat: BigIntStats, place: Place): StagedFile {
-    return this.#add(stat, new StagedFile(this, stat, place));
+    return this.#add(new StagedFile(this, stat, place));
   }
 
   madeDirectory(stat: BigIntStats, place: Place): StagedDirectory {
-    return this.#add(stat, new StagedDirectory(this, stat, place));
+    return this.#add(new StagedDirectory(this, stat, place));
   }
 
   madeSymlink(stat: BigIntStats, place: Place, target: string): StagedSymlink {
-    return this.#add(stat, new StagedSymlink(this, stat, place, target));
+    return this.#add(new StagedSymlink(this, stat, place, target));
   }
 
   madeSpecial(stat: BigIntStats, place: Place, kind: SpecialKind): StagedSpecial {
-    return this.#add(stat, new StagedSpecial(this, stat, place, kind));
+    return this.#add(new StagedSpecial(this, stat, place, kind));
   }
 
   /** The directory of a staged folder that was made, which is in no other one. */
   madeFolder(stat: BigIntStats, folder: StagedFolder): StagedDirectory {
-    const node = this.#add(stat, new StagedDirectory(this, stat));
+    const node = this.#add(new StagedDirectory(this, stat));
     node.become(folder);
     return node;
   }
@@ -126,7 +136,7 @@ export class StagingTree {
 
   /** The node of a local file or directory, if it is known. */
   peek(stat: BigIntStats): StagedNode | undefined {
-    return this.#nodes.get(stat.ino)?.deref();
+    return this.#nodes.get(localInode(stat.ino));
   }
 
   /**
@@ -140,8 +150,13 @@ export class StagingTree {
   }
 
   /** Its last name is gone, and the local file system may use the inode again. */
-  drop(node: { readonly ino: bigint }): void {
-    if (this.#nodes.get(node.ino)?.deref() === node) this.#nodes.delete(node.ino);
+  drop(node: StagedNode): void {
+    this.#nodes.delete(node);
+  }
+
+  /** Whether to hold a node: whoever needs one that is not remembered holds it. */
+  hold(node: StagedNode, isHeld: boolean): void {
+    this.#nodes.hold(node, isHeld);
   }
 
   #known(stat: BigIntStats, place: Place): StagedNode | undefined {
@@ -168,18 +183,8 @@ export class StagingTree {
     }
   }
 
-  #add<T extends StagedNode>(stat: BigIntStats, node: T): T {
-    this.#nodes.set(stat.ino, new WeakRef<StagedNode>(node));
-    this.#collected.register(node, stat.ino);
+  #add<T extends StagedNode>(node: T): T {
+    this.#nodes.add(node);
     return node;
   }
-}
-
-/** Undefined for what nobody can have made here: devices. */
-function kindOf(stat: BigIntStats): StagedNode['kind'] | undefined {
-  if (stat.isFile()) return 'file';
-  if (stat.isDirectory()) return 'directory';
-  if (stat.isSymbolicLink()) return 'symlink';
-  if (stat.isFIFO()) return 'fifo';
-  return stat.isSocket() ? 'socket' : undefined;
 }

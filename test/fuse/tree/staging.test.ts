@@ -194,6 +194,98 @@ test('nodes are canonical, follow renames, and have the same inode numbers in th
   expect(second.root.folder('b')?.path).toBe(folder.path);
 });
 
+test('a file with very many names gains and loses them as fast as one with few', async () => {
+  const { root } = await opened();
+  const [folder, top] = await makeFolder(root, 'a');
+  const { node, file } = await makeFile(top, 'file');
+  file.close();
+  const sub = await top.changes.makeDirectory('sub', 0o755, me);
+  if (!(sub instanceof StagedDirectory)) throw new Error('no directory');
+  /** Milliseconds of the processor that so many names take to come and go. */
+  const cost = (count: number): number => {
+    const places = Array.from({ length: count }, (_, index) => ({
+      directory: index % 2 === 0 ? top : sub,
+      name: `name-${index}`,
+    }));
+    const begin = process.cpuUsage();
+    for (const place of places) node.gain(place);
+    for (const place of places) node.gain(place);
+    expect(node.places.length).toBe(count + 1);
+    // The first of them last, so that another one is always at hand.
+    for (const place of places.toReversed()) node.lose(place);
+    for (const place of places) node.gain(place);
+    for (const place of places) node.lose(place);
+    const { user, system } = process.cpuUsage(begin);
+    expect([node.places.length, node.path, node.folder]).toEqual([1, join(folder.path, 'file'), folder]);
+    return (user + system) / 1000;
+  };
+  cost(4_000);
+  // As many as ext4 allows. 16 times the names take 16 times as long, and would take 256 times if each looked at all.
+  const [few, many] = [Math.min(cost(4_000), cost(4_000), cost(4_000)), cost(64_000)];
+  expect(many / few, `${few} ms for 4,000 and ${many} ms for 64,000`).toBeLessThan(100);
+});
+
+test('a file that lost the name that it was found by is found by its others', async () => {
+  const { root } = await opened();
+  const [folder, top] = await makeFolder(root, 'a');
+  const { node, file } = await makeFile(top, 'file-0', 'content');
+  file.close();
+  for (let index = 1; index < 6; index += 1) await top.changes.link(`file-${index}`, node);
+  const left = new Set(node.places.map(({ name }) => name));
+  for (const name of ['file-0', 'file-3', 'file-5', 'file-1', 'file-2']) {
+    await top.changes.unlink(name);
+    left.delete(name);
+    expect(new Set(node.places.map((place) => place.name))).toEqual(left);
+    expect(await fs.readFile(node.path, 'utf8')).toBe('content');
+    expect(node.attributes().nlink).toBe(left.size);
+  }
+  await top.changes.unlink('file-4');
+  expect([node.places, node.folder, node.attributes().nlink]).toEqual([[], undefined, 0]);
+  expect(() => node.path).toThrow(expect.objectContaining({ code: 'ENOENT' }));
+  expect(folder.writers()).toEqual([]);
+});
+
+test('attributes that were let go are asked for again, and are those after the last change', async () => {
+  const { root } = await opened();
+  const [folder, top] = await makeFolder(root, 'a');
+  const { node, file } = await makeFile(top, 'file', 'content');
+  const removed = await makeFile(top, 'removed', 'content');
+  await top.changes.unlink('removed');
+  file.close();
+  removed.file.close();
+  for (const each of [node, removed.node, top]) each.forgetAttributes();
+  await node.changes.setAttributes({ size: 3, mode: 0o640 });
+  expect(node.attributes()).toMatchObject({ size: 3, mode: 0o640, nlink: 1 });
+  // Nobody but us knows what it was.
+  expect(removed.node.attributes()).toMatchObject({ size: 7, nlink: 0 });
+  node.forgetAttributes();
+  expect((await top.lookup('file', never)).attributes()).toBe(node.attributes());
+  expect(node.hasToLook).toBe(false);
+  node.forgetAttributes();
+  await folder.remove();
+  expect(() => node.attributes()).toThrow(expect.objectContaining({ code: 'ESTALE' }));
+});
+
+test('a listing has what is there when it is read, and goes on behind what has gone', async () => {
+  const { root } = await opened();
+  const [, top] = await makeFolder(root, 'a');
+  const names = Array.from({ length: 100 }, (_, index) => `file-${index}`);
+  for (const name of names) (await makeFile(top, name)).file.close();
+  const entries = await top.list(never);
+  const shown = async (from: number, count: number): Promise<readonly (string | undefined)[]> => {
+    const some = await entries.load(from, count);
+    return Array.from({ length: entries.length - from }, (_, index) => some.at(from + index)?.name);
+  };
+  const order = await shown(0, 100);
+  expect(new Set(order)).toEqual(new Set(names));
+  expect((await shown(10, 5)).slice(0, 5)).toEqual(order.slice(10, 15));
+  for (const name of order.slice(2, 98)) await top.changes.unlink(name ?? '');
+  // A part with nothing in it would be taken for the end.
+  expect((await shown(2, 5)).filter((name) => name !== undefined)).toEqual(order.slice(98));
+  for (const name of order.slice(98)) await top.changes.unlink(name ?? '');
+  expect((await shown(2, 5)).filter((name) => name !== undefined)).toEqual([]);
+});
+
 test('what a crash has left between two steps is put in order, and nothing is lost', async () => {
   const directory = await temporary();
   const area = await openArea(directory);

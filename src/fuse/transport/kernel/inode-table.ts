@@ -10,6 +10,7 @@ import { ROOT_ID } from './abi/flags.ts';
  * Numbers here are not inode numbers: they mean nothing beyond this mount.
  */
 export class InodeTable {
+  /** Of the nodes that don't know it themselves: there may be millions, and each place here takes half as much as they do. */
   readonly #ids = new Map<Node, number>();
   /** By number; the first place is never used, as 0 means "no node". */
   readonly #nodes: (Node | undefined)[] = [undefined];
@@ -24,7 +25,7 @@ export class InodeTable {
 
   /** Nodes that the kernel knows, the root included. */
   get size(): number {
-    return this.#ids.size;
+    return this.#nodes.length - 1 - this.#free.length;
   }
 
   /** @throws FsError ESTALE when the kernel should not know this number */
@@ -36,13 +37,14 @@ export class InodeTable {
 
   /** The number of a node, or undefined when the kernel does not know it. */
   idOf(node: Node): number | undefined {
-    return this.#ids.get(node);
+    const { remembered } = node;
+    return remembered === undefined ? this.#ids.get(node) : remembered || undefined;
   }
 
   /** The number of some regular file that the kernel knows, if there is one. */
   anyFile(): number | undefined {
-    for (const [node, id] of this.#ids) if (node.kind === 'file') return id;
-    return undefined;
+    const id = this.#nodes.findIndex((node) => node?.kind === 'file');
+    return id < 0 ? undefined : id;
   }
 
   /** Tells apart the nodes that had the same number one after the other. */
@@ -52,17 +54,24 @@ export class InodeTable {
 
   /** Counts one more reference and returns the node's number. */
   remember(node: Node): number {
-    const known = this.#ids.get(node);
+    const known = this.idOf(node);
     if (known !== undefined) {
       this.#lookups[known] = (this.#lookups[known] ?? 0) + 1;
       return known;
     }
     const id = this.#free.pop() ?? this.#nodes.length;
-    this.#ids.set(node, id);
+    this.#name(node, id);
     this.#nodes[id] = node;
     this.#lookups[id] = 1;
     this.#generations[id] ??= 0;
     return id;
+  }
+
+  /** @param id 0 for none any more */
+  #name(node: Node, id: number): void {
+    if (node.remembered !== undefined) node.remembered = id;
+    else if (id === 0) this.#ids.delete(node);
+    else this.#ids.set(node, id);
   }
 
   /** Takes back `count` references. Unknown numbers are ignored: FORGET has no reply that could complain. */
@@ -72,7 +81,7 @@ export class InodeTable {
     const left = (this.#lookups[id] ?? 0) - count;
     this.#lookups[id] = left;
     if (left > 0) return;
-    this.#ids.delete(node);
+    this.#name(node, 0);
     this.#nodes[id] = undefined;
     this.#generations[id] = this.generation(id) + 1;
     this.#free.push(id);

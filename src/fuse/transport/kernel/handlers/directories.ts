@@ -1,5 +1,5 @@
 import { KERNEL_CACHED_LISTING_ENTRIES_MAX } from '../../../../limits.ts';
-import type { Attributes, DirectoryEntry, Node } from '../../../tree/node.ts';
+import type { Attributes, DirectoryEntries, DirectoryEntry, Node } from '../../../tree/node.ts';
 import { FileType, OpenFlag } from '../abi/flags.ts';
 import { DIRENT_ALIGN_BYTES, Dirent } from '../abi/replies.ts';
 import { OpenIn, ReadIn } from '../abi/requests.ts';
@@ -35,7 +35,7 @@ export const opendir: Handler = {
 };
 
 /** READDIR: names, inode numbers and types. */
-export const readdir: Handler = listing((connection, request, range) => {
+export const readdir: Handler = listing(Dirent.size, (connection, request, range) => {
   let at = REPLY_BODY;
   eachEntry(connection, request, range, (name, _, attributes, position, end) => {
     const next = encodeDirent(at, end, name, attributes, position);
@@ -49,7 +49,7 @@ export const readdir: Handler = listing((connection, request, range) => {
  * READDIRPLUS: the same with attributes, and with each entry except `.` and `..` a reference as of LOOKUP. What the
  * kernel is told here it believes: of a listing that changes have overtaken it gets the names alone.
  */
-export const readdirplus: Handler = listing((connection, request, range) => {
+export const readdirplus: Handler = listing(ENTRY_OUT_BYTES + Dirent.size, (connection, request, range) => {
   const { inodes } = connection;
   const parent = connection.node(request);
   const current = connection.operations.isCurrent(range.handle);
@@ -78,23 +78,36 @@ interface Range {
   readonly offset: number;
   /** Room for entries in bytes. */
   readonly size: number;
+  /** Has those that there is room for. */
+  readonly entries: DirectoryEntries;
 }
 
-/** A listing is read in parts; one that begins again, as rewinddir(3) does, has what has changed meanwhile. */
-function listing(reply: (connection: Connection, request: Request, range: Range) => void): Handler {
+/**
+ * A listing is read in parts; one that begins again, as rewinddir(3) does, has what has changed meanwhile.
+ *
+ * @param entryBytes what an entry takes, less its name
+ */
+function listing(
+  entryBytes: number,
+  reply: (connection: Connection, request: Request, range: Range) => void,
+): Handler {
   return {
     input: ReadIn,
     handle(connection, request) {
       const { operations } = connection;
       const { view } = request;
-      const range = {
-        handle: ReadIn.get.fh(view, BODY),
-        offset: ReadIn.get.offset(view, BODY),
-        size: ReadIn.get.size(view, BODY),
+      const handle = ReadIn.get.fh(view, BODY);
+      const offset = ReadIn.get.offset(view, BODY);
+      const size = Math.min(ReadIn.get.size(view, BODY), REPLY_BODY_MAX_BYTES);
+      const read = (): void | Promise<void> => {
+        const count = Math.ceil(size / (entryBytes + DIRENT_ALIGN_BYTES));
+        const some = operations.someEntries(handle, Math.max(offset - DOTS.length, 0), count);
+        const answer = (entries: DirectoryEntries): void =>
+          reply(connection, request, { handle, offset, size, entries });
+        return some instanceof Promise ? some.then(answer) : answer(some);
       };
-      if (range.offset > 0 || operations.isCurrent(range.handle)) return reply(connection, request, range);
-      const signal = request.signalFor(connection.node(request));
-      return operations.relist(range.handle, signal).then(() => reply(connection, request, range));
+      if (offset > 0 || operations.isCurrent(handle)) return read();
+      return operations.relist(handle, request.signalFor(connection.node(request))).then(read);
     },
   };
 }
@@ -103,12 +116,11 @@ function listing(reply: (connection: Connection, request: Request, range: Range)
 function eachEntry(
   connection: Connection,
   request: Request,
-  { handle, offset, size }: Range,
+  { entries, offset, size }: Range,
   visit: (name: string, node: Node, attributes: Attributes, position: number, end: number) => boolean,
 ): void {
   const directory = connection.node(request);
-  const entries = connection.operations.entries(handle);
-  const end = REPLY_BODY + Math.min(size, REPLY_BODY_MAX_BYTES);
+  const end = REPLY_BODY + size;
   for (let position = offset; position < entries.length + DOTS.length; position++) {
     const dot = DOTS[position];
     if (dot !== undefined) {
@@ -118,7 +130,7 @@ function eachEntry(
       continue;
     }
     const entry: DirectoryEntry | undefined = entries.at(position - DOTS.length);
-    if (entry === undefined) return;
+    if (entry === undefined) continue;
     // Made when it is asked for.
     const { node } = entry;
     if (!visit(entry.name, node, node.attributes(), position, end)) return;
