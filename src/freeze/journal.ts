@@ -1,10 +1,11 @@
 import { createHash } from 'node:crypto';
-import { open, readdir, readFile, readlink, rename, rm, symlink } from 'node:fs/promises';
+import { open, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { hasErrorCode, messageOf, UserError } from '../errors.ts';
 import { isDatasetUuid } from '../ecs/dtool/keys.ts';
-import { isProcessAlive } from '../process-alive.ts';
+import { FileLock } from '../file-lock.ts';
 import { makePrivateDirectory } from '../private-files.ts';
 
 /**
@@ -59,6 +60,7 @@ export class FreezeJournal {
   /** File that remembers uploads in parts which are not completed. */
   readonly uploadsPath: string;
   readonly #folder: string;
+  readonly #lockPath: string;
 
   /** @param folder is made with mode 0700 where it is missing */
   constructor(folder: string, { directory, endpoint, bucket }: JournalSubject) {
@@ -68,6 +70,7 @@ export class FreezeJournal {
     this.#folder = folder;
     this.path = join(folder, `${id.slice(0, 16)}.json`);
     this.uploadsPath = join(folder, `${id.slice(0, 16)}.uploads`);
+    this.#lockPath = join(folder, `${id.slice(0, 16)}.lock`);
   }
 
   /**
@@ -95,34 +98,21 @@ export class FreezeJournal {
   }
 
   /**
-   * Makes this process the only one that freezes the directory into the bucket, until it releases the lock or
-   * ends. Two that come at the same instant after a crash may both get in: they then write the same
-   * objects.
+   * Makes this process the only one that freezes the directory into the bucket, until it releases the lock or ends; see
+   * {@link FileLock}.
    *
-   * @throws UserError that names the process that has it
+   * @throws UserError that names the process that has it, or what keeps us from asking
    */
   async lock(): Promise<{ release(): Promise<void> }> {
-    const path = `${this.path}.lock`;
     await makePrivateDirectory(this.#folder);
-    const mine = (await identityOf(process.pid)) || `${process.pid}`;
-    for (;;) {
-      try {
-        // A link is there together with what it says: who is killed has left the lock or nothing.
-        await symlink(mine, path);
-        return { release: async () => rm(path, { force: true }) };
-      } catch (error) {
-        if (!hasErrorCode(error, 'EEXIST')) throw error;
-      }
-      const holder = await readlink(path).catch(() => '');
-      const [pid = ''] = holder.split(' ');
-      if (holder !== '' && holder === (await identityOf(Number(pid)))) {
-        throw new UserError(
-          `process ${pid} is freezing this directory already`,
-          'Wait until it has ended, or end it and start again: nothing is uploaded twice.',
-        );
-      }
-      await rm(path, { force: true });
-    }
+    const holder: Holder = { pid: process.pid, host: hostname() };
+    const advice = 'give a directory on another one with XDG_STATE_HOME.';
+    const lock = await FileLock.take(this.#lockPath, JSON.stringify(holder), advice);
+    if (lock instanceof FileLock) return { release: async () => lock.remove() };
+    throw new UserError(
+      `${describeHolder(lock.heldBy)} is freezing this directory already`,
+      'Wait until it has ended, or end it and start again: nothing is uploaded twice.',
+    );
   }
 
   async #sync(path: string, flags: string, content?: string): Promise<void> {
@@ -170,9 +160,15 @@ async function readEntry(path: string): Promise<JournalEntry | undefined> {
   }
 }
 
-/** A process that runs, by number and start: numbers are used again (source: proc(5), /proc/pid/stat, field 22). */
-async function identityOf(pid: number): Promise<string | undefined> {
-  if (!(await isProcessAlive(pid))) return undefined;
-  const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '');
-  return `${pid} ${stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19]}`;
+const holderSchema = z.object({ pid: z.number(), host: z.string() });
+type Holder = z.infer<typeof holderSchema>;
+
+/** @param words of the lock's file; a process that has just taken it has not written any yet */
+function describeHolder(words: string): string {
+  try {
+    const { pid, host } = holderSchema.parse(JSON.parse(words));
+    return host === hostname() ? `process ${pid}` : `process ${pid} on ${host}`;
+  } catch {
+    return 'another process';
+  }
 }

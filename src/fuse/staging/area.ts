@@ -2,13 +2,14 @@ import { createHash, randomBytes } from 'node:crypto';
 import * as fs from 'node:fs/promises';
 import { basename, join, relative } from 'node:path';
 import { FsError, messageOf, UserError } from '../../errors.ts';
+import type { FileLock } from '../../file-lock.ts';
 import type { Logger } from '../../log.ts';
 import { makePrivateDirectory } from '../../private-files.ts';
 import { FailedFiles } from './failed-files.ts';
 import { loadLibc, type Libc } from './libc.ts';
 import * as local from './local-files.ts';
 import { pace } from './pace.ts';
-import { OwnerLock } from './owner-lock.ts';
+import { takeOwnership } from './owner-lock.ts';
 
 /** Characters of bucket and host in the name of an area's directory, which its hash makes unique. */
 const LABEL_MAX = 80;
@@ -41,12 +42,12 @@ export class Area {
   /** Undefined where koffi is missing. */
   readonly libc: Libc | undefined;
   readonly failed: FailedFiles;
-  readonly #lock: OwnerLock;
+  readonly #lock: FileLock;
   readonly #log: Logger;
 
   private constructor(
     path: string,
-    lock: OwnerLock,
+    lock: FileLock,
     libc: Libc | undefined,
     failed: FailedFiles,
     log: Logger,
@@ -75,7 +76,7 @@ export class Area {
         throw new UserError(`${path} is inside the mount`, 'Give another directory with --staging-dir.');
       }
       pace.startOn((await fs.statfs(path)).type);
-      const lock = await OwnerLock.take(join(path, 'owner'), {
+      const lock = await takeOwnership(join(path, 'owner'), {
         pid: process.pid,
         mountpoint,
         since: new Date().toISOString(),
