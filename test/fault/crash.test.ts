@@ -1,7 +1,8 @@
 import { resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { Disturbance } from '../soak/disturbances.ts';
 import { VIOLATIONS } from '../soak/figures.ts';
-import { type Disturbance, soak } from '../soak/soak.ts';
+import { soak } from '../soak/soak.ts';
 import { isFull, scaled } from '../support/full.ts';
 import { mountObstacle } from '../support/mounted.ts';
 import { type CompiledProgram, compileProgram } from '../support/run-typescript.ts';

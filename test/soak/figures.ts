@@ -8,6 +8,12 @@ export type Violation =
   | 'lost-after-write'
   /** An error that nothing that was done to the mount explains. */
   | 'dishonest-error'
+  /** A call that failed since a signal came that its program handles. */
+  | 'interrupted'
+  /** A command said what is not so. */
+  | 'false-report'
+  /** The process of a mount ended, and nobody had ended it. */
+  | 'died'
   /** A process or a system call that does not end. */
   | 'stuck'
   /** A mount, a descriptor, a temporary file that nobody has any use for. */
@@ -18,6 +24,9 @@ export const VIOLATIONS: readonly Violation[] = [
   'lost-after-fsync',
   'lost-after-write',
   'dishonest-error',
+  'interrupted',
+  'false-report',
+  'died',
   'stuck',
   'leaked',
 ];

@@ -3,19 +3,22 @@ import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { seededRandom } from '../../src/demo/random.ts';
 import { createS3ObjectStore, type S3ObjectStore } from '../../src/ecs/s3-object-store.ts';
+import { createSkewCorrectingObjectStore } from '../../src/ecs/store-clock.ts';
 import { messageOf } from '../../src/errors.ts';
 import { isProcessAlive } from '../../src/process-alive.ts';
 import { type FaultyProxy, startFaultyProxy } from '../support/faulty-proxy.ts';
 import { configurationOf, createEmbeddedBucket, type TestBucket } from '../support/test-bucket.ts';
+import type { Disturbance } from './disturbances.ts';
 import { Figures, type Violation, VIOLATIONS } from './figures.ts';
+import { leftFiles } from './left-files.ts';
 import type { LoadMessage, LoadOptions } from './load.ts';
 import { networkFaults } from './network-faults.ts';
 import { OtherClient } from './other-client.ts';
+import { OtherHost, type Told } from './other-host.ts';
+import { hasSignalled, startSignalled } from './signalled.ts';
 import { SoakedMount, Stuck, within } from './soaked-mount.ts';
-
-/** What can be done to a mount while programs use it. */
-export const DISTURBANCES = ['kill', 'unmount', 'suspend', 'network', 'away', 'other client'] as const;
-export type Disturbance = (typeof DISTURBANCES)[number];
+import { SteppedClock } from './stepped-clock.ts';
+import { DISCARDED, DISCARDED_GRACE_MS, NETWORK, NETWORK_GRACE_MS, Troubles } from './troubles.ts';
 
 export interface SoakOptions {
   /** Of all that is drawn. */
@@ -26,6 +29,8 @@ export interface SoakOptions {
   readonly disturbances: readonly Disturbance[];
   /** Asked after each disturbance, of which so many were made. */
   readonly isOver: (disturbances: number) => boolean;
+  /** Whether a program that gets many signals uses the mount, too. */
+  readonly signals?: boolean;
   /** The longest time between two disturbances. */
   readonly pauseMaxMs: number;
   /** Hears of violations as they are found, and now and then how things stand. */
@@ -37,6 +42,7 @@ const LOADS: readonly Pick<LoadOptions, 'readers' | 'stagers'>[] = [
   { readers: 6, stagers: 0 },
   { readers: 0, stagers: 3 },
 ];
+const OTHER_HOST_LOAD = { readers: 2, stagers: 1 };
 /** Caches so small that they are full all the time. */
 const MOUNT_OPTIONS = [
   '--refresh',
@@ -52,7 +58,11 @@ const MOUNT_OPTIONS = [
 const DONE_WITHIN_MS = 180_000;
 const SUSPENDED_MAX_MS = 2_000;
 const NETWORK_FAILS_MAX_MS = 4_000;
+const DELAY_MAX_MS = 300;
 const REPORT_EVERY_MS = 60_000;
+/** What a store takes for the right date is a quarter of an hour more or less. */
+const CLOCK_OFF_MAX_MS = 2 * 3_600_000;
+const SLEPT_MS = 20 * 60_000;
 
 /**
  * Reads, writes, syncs and freezes in a mount while it is killed, suspended, unmounted, cut off and made again, and another
@@ -79,9 +89,17 @@ class SoakRun implements AsyncDisposable {
   readonly #random: () => number;
   readonly #bucket: TestBucket;
   readonly #proxy: FaultyProxy;
-  readonly #store: S3ObjectStore;
+  /** Directly to the store, for those who look into the bucket. */
+  readonly #connections: S3ObjectStore;
   readonly #client: OtherClient;
+  readonly #clock: SteppedClock;
   readonly #mount: SoakedMount;
+  /** Each on a host of its own; the first is the one above. */
+  readonly #mounts: readonly SoakedMount[];
+  readonly #host: OtherHost;
+  readonly #network = new Troubles(NETWORK, NETWORK_GRACE_MS);
+  readonly #discards = new Troubles(DISCARDED, DISCARDED_GRACE_MS);
+  readonly #reported = new Set<string>();
   readonly #loads: ChildProcess[] = [];
   readonly #frozen: { readonly name: string; readonly items: readonly string[] }[] = [];
 
@@ -91,42 +109,62 @@ class SoakRun implements AsyncDisposable {
     made: {
       readonly bucket: TestBucket;
       readonly proxy: FaultyProxy;
-      readonly store: S3ObjectStore;
+      readonly connections: S3ObjectStore;
       readonly client: OtherClient;
-      readonly mount: SoakedMount;
+      readonly clock: SteppedClock;
+      readonly mounts: readonly [SoakedMount, ...SoakedMount[]];
+      readonly host: OtherHost;
     },
   ) {
     this.#options = options;
     this.#random = random;
     this.#bucket = made.bucket;
     this.#proxy = made.proxy;
-    this.#store = made.store;
+    this.#connections = made.connections;
     this.#client = made.client;
-    this.#mount = made.mount;
+    this.#clock = made.clock;
+    this.#mounts = made.mounts;
+    [this.#mount] = made.mounts;
+    this.#host = made.host;
     for (const violation of VIOLATIONS) this.figures.add(violation, 0);
   }
 
   static async start(options: SoakOptions): Promise<SoakRun> {
     const random = seededRandom(options.seed);
-    const bucket = await createEmbeddedBucket();
+    const clock = new SteppedClock();
+    const bucket = await createEmbeddedBucket({ clock });
     const endpoint = bucket.server?.endpoint ?? '';
     const proxy = await startFaultyProxy(endpoint);
     const keys = {
       accessKeyId: bucket.env[`DTOOL_ECS_ACCESS_KEY_ID_${bucket.bucket}`] ?? '',
       secretAccessKey: bucket.env[`DTOOL_ECS_SECRET_ACCESS_KEY_${bucket.bucket}`] ?? '',
     };
-    const store = createS3ObjectStore({ bucket: bucket.bucket, endpoint, credentials: async () => keys });
+    const connections = createS3ObjectStore({
+      bucket: bucket.bucket,
+      endpoint,
+      credentials: async () => keys,
+    });
+    const store = createSkewCorrectingObjectStore(connections);
     const client = new OtherClient(bucket, store, random);
     for (let seed = 0; seed < STEADY_DATASETS; seed += 1) await client.putSteady(seed);
     const env = configurationOf(bucket.bucket, proxy.endpoint, keys);
+    const host = await OtherHost.create(env, bucket.bucket, store, random);
     const mount = await SoakedMount.start(env, bucket.bucket, MOUNT_OPTIONS);
-    return new SoakRun(options, random, { bucket, proxy, store, client, mount });
+    const others = options.disturbances.includes('other host')
+      ? [await SoakedMount.start(env, bucket.bucket, MOUNT_OPTIONS)]
+      : [];
+    const mounts = [mount, ...others] as const;
+    return new SoakRun(options, random, { bucket, proxy, connections, client, clock, mounts, host });
   }
 
   /** Starts the programs that use the mount, and disturbs them until that is over. */
   async disturb(): Promise<void> {
     const { disturbances, isOver, pauseMaxMs, report, seed } = this.#options;
-    for (const [index, load] of LOADS.entries()) this.#startLoad({ ...load, seed: seed * 10 + index });
+    for (const [index, load] of LOADS.entries())
+      this.#startLoad(this.#mount, { ...load, seed: seed * 10 + index });
+    for (const [index, mount] of this.#mounts.slice(1).entries())
+      this.#startLoad(mount, { ...OTHER_HOST_LOAD, seed: seed * 10 + LOADS.length + index });
+    if (this.#options.signals === true) this.#startSignalled();
     let reported = performance.now();
     for (let made = 0; !isOver(made); made += 1) {
       await sleep(this.#random() * pauseMaxMs);
@@ -134,6 +172,7 @@ class SoakRun implements AsyncDisposable {
       if (what === undefined) break;
       await this.#disturb(what);
       this.figures.add(`disturbances: ${what}`);
+      await this.#lookForDeath(what);
       await this.#takeFrozen();
       if (performance.now() - reported > REPORT_EVERY_MS) {
         reported = performance.now();
@@ -144,7 +183,7 @@ class SoakRun implements AsyncDisposable {
 
   /** Lets everything that was begun end, in peace, and looks for what is left. */
   async finish(): Promise<void> {
-    for (const load of this.#loads) if (load.connected) load.send('stop');
+    for (const load of this.#loads) this.#stop(load);
     await Promise.all(this.#loads.map(async (load) => this.#endOf(load)));
     await this.#takeFrozen();
     const unfinished = await this.#client.unfinished();
@@ -155,36 +194,59 @@ class SoakRun implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     for (const load of this.#loads) load.kill('SIGKILL');
-    await this.#mount.remove();
-    this.#store.close();
+    for (const mount of this.#mounts) await mount.remove();
+    await this.#host.remove();
+    this.#connections.close();
     await this.#proxy.close();
     await this.#bucket.close();
   }
 
   async #disturb(what: Disturbance): Promise<void> {
+    const mount = this.#mounts[Math.floor(this.#random() * this.#mounts.length)] ?? this.#mount;
     switch (what) {
       case 'kill':
-        await this.#mount.kill();
+        await mount.kill();
         break;
       case 'unmount':
-        await this.#mount.unmountAndMount();
+        await mount.unmountAndMount();
         break;
       case 'suspend':
-        await this.#mount.suspend(this.#random() * SUSPENDED_MAX_MS);
+        await mount.suspend(this.#random() * SUSPENDED_MAX_MS);
         break;
       case 'network':
-        await this.#mount.whileNetworkFails(async () => {
-          this.#proxy.setSchedule(networkFaults(this.#random));
-          await sleep(this.#random() * NETWORK_FAILS_MAX_MS);
-          this.#proxy.setSchedule(undefined);
-        });
+        await this.#whileNetworkFails();
         break;
       case 'away':
-        await this.#mount.whileNetworkFails(async () => {
+        await this.#network.during(async () => {
           this.#proxy.setAway(true);
           await sleep(this.#random() * NETWORK_FAILS_MAX_MS);
           this.#proxy.setAway(false);
         });
+        break;
+      case 'discard':
+        // Slow changes make it likely that a freeze is in the middle of its own.
+        this.#proxy.setSchedule((method) =>
+          method === 'PUT' || method === 'DELETE'
+            ? { kind: 'delay', ms: this.#random() * DELAY_MAX_MS }
+            : undefined,
+        );
+        this.#tell(await this.#discards.during(async () => this.#host.discard()));
+        this.#proxy.setSchedule(undefined);
+        break;
+      case 'other host':
+        this.#tell(await this.#host.freezeTwice());
+        break;
+      case 'log':
+        // Faults are what a mount logs most of.
+        if (this.#random() < 0.3) await mount.rotateLog();
+        else if (await mount.whileLogIsFull(async () => this.#whileNetworkFails()))
+          this.figures.add('log disks filled');
+        break;
+      case 'clock':
+        this.#clock.setOffset((2 * this.#random() - 1) * CLOCK_OFF_MAX_MS);
+        break;
+      case 'sleep':
+        await mount.suspend(this.#random() * SUSPENDED_MAX_MS, () => this.#clock.step(SLEPT_MS));
         break;
       case 'other client':
       default:
@@ -192,19 +254,61 @@ class SoakRun implements AsyncDisposable {
     }
   }
 
-  #startLoad(load: Omit<LoadOptions, 'mountpoint'>): ChildProcess {
-    const options: LoadOptions = { ...load, mountpoint: this.#mount.path };
+  async #whileNetworkFails(): Promise<void> {
+    await this.#network.during(async () => {
+      this.#proxy.setSchedule(networkFaults(this.#random));
+      await sleep(this.#random() * NETWORK_FAILS_MAX_MS);
+      this.#proxy.setSchedule(undefined);
+    });
+  }
+
+  #tell({ did, wrong, frozen }: Told): void {
+    this.figures.add(did);
+    if (wrong) this.#violation(wrong.violation, wrong.detail);
+    if (frozen) this.#frozen.push(frozen);
+  }
+
+  /** A mount is there after whatever was done to it, or it has died of that. */
+  async #lookForDeath(what: Disturbance): Promise<void> {
+    for (const mount of this.#mounts) {
+      if (await mount.isAlive()) continue;
+      this.#violation('died', `the process of ${mount.path}, after: ${what}; ${await mount.lastWords()}`);
+      await mount.replace();
+    }
+  }
+
+  #startSignalled(): void {
+    if (!hasSignalled()) {
+      this.#options.report('SKIPPED: calls under signals, because perl or one of its modules is missing');
+      return;
+    }
+    const hear = (message: LoadMessage): void => {
+      if (message.tell === 'error' && message.code === 'EINTR' && !this.#mount.explains(message))
+        this.#violation('interrupted', `${message.what} of ${message.path}`);
+      else this.#hear(this.#mount, message);
+    };
+    this.#loads.push(startSignalled(this.#mount.path, 'signalled', hear));
+  }
+
+  /** Asks a program to end what it has begun. */
+  #stop(load: ChildProcess): void {
+    if (load.connected) load.send('stop');
+    else load.kill('SIGUSR1');
+  }
+
+  #startLoad(mount: SoakedMount, load: Omit<LoadOptions, 'mountpoint'>): ChildProcess {
+    const options: LoadOptions = { ...load, mountpoint: mount.path };
     const child = fork(this.#options.loadProgram, [JSON.stringify(options)], {
       execArgv: [],
       // Calls that wait must not keep others from being made.
       env: { ...process.env, UV_THREADPOOL_SIZE: '32' },
     });
-    child.on('message', (message: LoadMessage) => this.#hear(message));
+    child.on('message', (message: LoadMessage) => this.#hear(mount, message));
     this.#loads.push(child);
     return child;
   }
 
-  #hear(message: LoadMessage): void {
+  #hear(mount: SoakedMount, message: LoadMessage): void {
     switch (message.tell) {
       case 'violation':
         this.#violation(message.violation, message.detail);
@@ -220,7 +324,9 @@ class SoakRun implements AsyncDisposable {
         const { what, path, code } = message;
         this.figures.add(`errors: ${code}`);
         const isGone = ['ENOENT', 'EIO', 'ESTALE'].includes(code) && this.#client.mayBeGone(path);
-        if (!isGone && !this.#mount.explains(message))
+        const isDiscarded = what === 'freeze' && this.#discards.explains(message);
+        const isExplained = mount.explains(message) || this.#network.explains(message);
+        if (!isGone && !isDiscarded && !isExplained)
           this.#violation('dishonest-error', `${what} of ${path}: ${code}`);
       }
     }
@@ -228,7 +334,10 @@ class SoakRun implements AsyncDisposable {
 
   #violation(violation: Violation, detail: string): void {
     this.figures.add(violation);
-    this.#options.report(`${violation}: ${detail}`);
+    const line = `${violation}: ${detail}`;
+    // Programs go on trying, and one line tells as much as thousands.
+    if (!this.#reported.has(line)) this.#options.report(line);
+    this.#reported.add(line);
   }
 
   #violations(): string {
@@ -275,23 +384,26 @@ class SoakRun implements AsyncDisposable {
         'leaked',
         `descriptors: ${(await mount.descriptors()).join(', ')}; were ${used.join(', ')}`,
       );
-    const { pid } = mount;
-    await mount.end();
-    if (await mount.isMounted()) this.#violation('leaked', `a mount at ${mount.path}`);
-    if (await isProcessAlive(pid)) this.#violation('stuck', 'the process of the mount');
-    await this.#lookForFiles();
+    for (const each of this.#mounts) {
+      const { pid } = each;
+      await each.end();
+      if (await each.isMounted()) this.#violation('leaked', `a mount at ${each.path}`);
+      if (await isProcessAlive(pid)) this.#violation('stuck', 'the process of the mount');
+      for (const path of await leftFiles(each, async () => this.#client.putSteady(STEADY_DATASETS)))
+        this.#violation('leaked', path);
+    }
   }
 
   /** Uses the mount in peace until all of it is at rest. */
   async #useOnce(): Promise<void> {
     const before = this.figures.get('frozen datasets found in the bucket');
-    const load = this.#startLoad({ seed: this.#options.seed + 1, readers: 4, stagers: 2 });
+    const load = this.#startLoad(this.#mount, { seed: this.#options.seed + 1, readers: 4, stagers: 2 });
     const isUsed = async (): Promise<boolean> => {
       await this.#takeFrozen();
       return this.figures.get('frozen datasets found in the bucket') > before;
     };
     if (!(await isSoon(isUsed))) this.#violation('stuck', 'a mount that nothing is done to');
-    load.send('stop');
+    this.#stop(load);
     await this.#endOf(load);
     await this.#takeFrozen();
     const isIdle = async (): Promise<boolean> => {
@@ -299,22 +411,6 @@ class SoakRun implements AsyncDisposable {
       return openHandles === 0 && queue.running === 0;
     };
     if (!(await isSoon(isIdle))) this.#violation('leaked', 'handles or requests are open in an idle mount');
-  }
-
-  /** What a process that was killed has left is removed later, by its age: so it is made old, and the mount used once more. */
-  async #lookForFiles(): Promise<void> {
-    await this.#mount.agedFiles();
-    await this.#client.putSteady(STEADY_DATASETS);
-    await this.#mount.again();
-    await this.#mount.user.exec('cat', `${this.#mount.path}/steady-${STEADY_DATASETS}/.dtool/manifest.json`);
-    await this.#mount.end();
-    for (const path of await this.#mount.agedFiles()) {
-      const isKept =
-        /^cache\/.*\/(metadata-1|blocks-1)\/[^.]*$/.test(path) ||
-        path.endsWith('/owner') ||
-        path.endsWith('.log');
-      if (!isKept) this.#violation('leaked', path);
-    }
   }
 }
 

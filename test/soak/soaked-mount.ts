@@ -1,4 +1,15 @@
-import { lstat, mkdtemp, readdir, readFile, readlink, rmdir, utimes } from 'node:fs/promises';
+import {
+  lstat,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  readlink,
+  rename,
+  rmdir,
+  stat,
+  utimes,
+} from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -6,32 +17,12 @@ import type { MountStatus } from '../../src/mount.ts';
 import { isProcessAlive } from '../../src/process-alive.ts';
 import { User } from '../support/mounted.ts';
 import type { LoadError } from './load.ts';
-import { monotonicMs } from './monotonic.ts';
+import { SmallDisk } from './small-disk.ts';
+import { AWAY, Troubles } from './troubles.ts';
 
 const POLL_MS = 20;
 /** No command takes longer, even on a busy machine and with a store that is away. */
 const ENDS_WITHIN_MS = 180_000;
-/** Errors that the network makes are seen for so long after it is well again: until the next refresh. */
-const NETWORK_GRACE_MS = 5_000;
-
-/** What a mount that is away gives to who has a file open there, or looks for one. */
-const AWAY: ReadonlySet<string> = new Set([
-  'ENOTCONN',
-  'ECONNABORTED',
-  'EINTR',
-  'ENOENT',
-  'ENODEV',
-  'EIO',
-  'ESTALE',
-]);
-/** What SEMANTICS.md promises for a store that fails; ENOENT is for what a mount made meanwhile has not heard of. */
-const NETWORK: ReadonlySet<string> = new Set(['EIO', 'EACCES', 'ENOENT']);
-
-interface Span {
-  readonly from: number;
-  to: number;
-}
-
 /** A process, or what it was to do, did not end. */
 export class Stuck extends Error {}
 
@@ -45,13 +36,20 @@ export class SoakedMount {
   #pid = 0;
   readonly #command: readonly string[];
   readonly #logFile: string;
-  readonly #away: Span[] = [];
-  readonly #network: Span[] = [];
+  readonly #away = new Troubles(AWAY);
+  /** Undefined where no file system can be mounted for it. */
+  readonly #logDisk: SmallDisk | undefined;
 
-  private constructor(user: User, path: string, command: readonly string[]) {
+  private constructor(
+    user: User,
+    path: string,
+    command: readonly string[],
+    log: { readonly directory: string; readonly disk: SmallDisk | undefined },
+  ) {
     this.user = user;
     this.path = path;
-    this.#logFile = join(user.home, 'mount.log');
+    this.#logDisk = log.disk;
+    this.#logFile = join(log.directory, 'mount.log');
     this.#command = [...command, '--log-file', this.#logFile];
   }
 
@@ -63,7 +61,11 @@ export class SoakedMount {
   ): Promise<SoakedMount> {
     const path = await mkdtemp(join(tmpdir(), 'dtool-ecs-mount-soak-at-'));
     const user = await User.create(env);
-    const mount = new SoakedMount(user, path, ['mount', bucket, path, ...options]);
+    const directory = join(user.home, 'log');
+    const disk = process.getuid?.() === 0 ? await SmallDisk.mount(directory) : undefined;
+    if (!disk) await mkdir(directory);
+    const command = ['mount', bucket, path, ...options];
+    const mount = new SoakedMount(user, path, command, { directory, disk });
     await mount.#mount();
     return mount;
   }
@@ -73,7 +75,7 @@ export class SoakedMount {
   }
 
   async kill(): Promise<void> {
-    await this.#whileAway(async () => {
+    await this.#away.during(async () => {
       process.kill(this.#pid, 'SIGKILL');
       await this.#gone();
       await this.#mount();
@@ -81,30 +83,60 @@ export class SoakedMount {
   }
 
   async unmountAndMount(): Promise<void> {
-    await this.#whileAway(async () => {
+    await this.#away.during(async () => {
       await this.#unmount();
       await this.#mount();
     });
   }
 
-  async suspend(ms: number): Promise<void> {
+  /** @param meanwhile is called before it goes on */
+  async suspend(ms: number, meanwhile = (): void => {}): Promise<void> {
     process.kill(this.#pid, 'SIGSTOP');
     await sleep(ms);
+    meanwhile();
     process.kill(this.#pid, 'SIGCONT');
   }
 
-  /** Remembers that the network fails while this is done. */
-  async whileNetworkFails(work: () => Promise<void>): Promise<void> {
-    const span = { from: monotonicMs(), to: Infinity };
-    this.#network.push(span);
+  /**
+   * Fills the disk of the log, does something, and makes room again.
+   *
+   * @returns whether there is such a disk: who is not root has none
+   */
+  async whileLogIsFull(work: () => Promise<void>): Promise<boolean> {
+    if (!this.#logDisk) return false;
+    await this.#logDisk.fill();
     await work();
-    span.to = monotonicMs() + NETWORK_GRACE_MS;
+    await this.#logDisk.makeRoom();
+    return true;
   }
 
-  /** Whether what was done to the mount or the network meanwhile explains an error. */
-  explains({ code, from, to }: LoadError): boolean {
-    const isIn = (span: Span): boolean => from <= span.to && to >= span.from;
-    return (AWAY.has(code) && this.#away.some(isIn)) || (NETWORK.has(code) && this.#network.some(isIn));
+  /** Moves the log away as logrotate does, and waits until the mount has begun another. */
+  async rotateLog(): Promise<void> {
+    await rename(this.#logFile, `${this.#logFile}.1`);
+    process.kill(this.#pid, 'SIGHUP');
+    await within(ENDS_WITHIN_MS, 'opening a log file after SIGHUP', async (isOver) => {
+      const isThere = async (): Promise<boolean> =>
+        stat(this.#logFile).then(
+          () => true,
+          () => false,
+        );
+      while (!isOver() && !(await isThere())) await sleep(POLL_MS);
+    });
+  }
+
+  /** Whether its process is there, as it has to be between two disturbances. */
+  async isAlive(): Promise<boolean> {
+    return isProcessAlive(this.#pid);
+  }
+
+  /** Mounts in place of one whose process has died. */
+  async replace(): Promise<void> {
+    await this.#away.during(async () => this.#mount());
+  }
+
+  /** Whether what was done to the mount meanwhile explains an error. */
+  explains(error: LoadError): boolean {
+    return this.#away.explains(error);
   }
 
   async status(): Promise<MountStatus> {
@@ -127,7 +159,7 @@ export class SoakedMount {
 
   /** Unmounts for good. */
   async end(): Promise<void> {
-    await this.#whileAway(async () => this.#unmount());
+    await this.#away.during(async () => this.#unmount());
   }
 
   /** Mounts once more, when it was ended. */
@@ -153,32 +185,26 @@ export class SoakedMount {
   async remove(): Promise<void> {
     if (await this.isMounted()) await this.#run('umount', this.path);
     await rmdir(this.path);
+    await this.#logDisk?.unmount();
     await this.user.remove();
-  }
-
-  async #whileAway(work: () => Promise<void>): Promise<void> {
-    const span = { from: monotonicMs(), to: Infinity };
-    this.#away.push(span);
-    await work();
-    span.to = monotonicMs();
   }
 
   async #mount(): Promise<void> {
     const { exitCode, stdout, stderr } = await this.#run(...this.#command);
     const [, pid] = /\(pid (\d+),/.exec(stdout) ?? [];
     if (exitCode !== 0 || pid === undefined)
-      throw new Error(`it can't be mounted: ${stderr}${await this.#log()}`);
+      throw new Error(`it can't be mounted: ${stderr}${await this.lastWords()}`);
     this.#pid = Number(pid);
   }
 
   async #unmount(): Promise<void> {
     const { exitCode, stderr } = await this.#run('umount', this.path);
-    if (exitCode !== 0) throw new Error(`it can't be unmounted: ${stderr}${await this.#log()}`);
+    if (exitCode !== 0) throw new Error(`it can't be unmounted: ${stderr}${await this.lastWords()}`);
     await this.#gone();
   }
 
   /** The end of its log. */
-  async #log(): Promise<string> {
+  async lastWords(): Promise<string> {
     const log = await readFile(this.#logFile, 'utf8');
     return log.split('\n').slice(-20).join('\n');
   }
