@@ -1,5 +1,5 @@
 import { fchmodSync, fstatSync, openSync } from 'node:fs';
-import { type FileHandle, chmod, mkdir, open, stat } from 'node:fs/promises';
+import { chmod, mkdir, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { UserError } from './errors.ts';
 
@@ -50,22 +50,6 @@ export function openPrivateFile(path: string): number {
   const found = fstatSync(file);
   if (found.isFile() && (found.mode & OF_OTHERS) !== 0) fchmodSync(file, 0o600);
   return file;
-}
-
-/** A file of this program's own, open to append to. */
-export type PrivateFile = FileHandle;
-
-/** As {@link openPrivateFile}, without waiting for the file system. */
-export async function openPrivateFileHandle(path: string): Promise<PrivateFile> {
-  const file = await open(path, 'a', 0o600);
-  try {
-    const found = await file.stat();
-    if (found.isFile() && (found.mode & OF_OTHERS) !== 0) await file.chmod(0o600);
-    return file;
-  } catch (error) {
-    await file.close();
-    throw error;
-  }
 }
 
 const OF_OTHERS = 0o077;

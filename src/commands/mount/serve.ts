@@ -4,7 +4,6 @@ import { Config, plainHttpWarning } from '../../config.ts';
 import { type ControlHandlers, type ControlServer, listenForCommands } from '../../control-server.ts';
 import { UserError, messageOf } from '../../errors.ts';
 import { transportNamed } from '../../fuse/transport/transports.ts';
-import { LogStream } from '../../log-stream.ts';
 import { createLogger } from '../../log.ts';
 import { type MountStatus, type RunningMount, startMount } from '../../mount.ts';
 import { stateDirectory } from '../../state-directory.ts';
@@ -48,17 +47,9 @@ export async function serveMount(request: MountRequest, { signal, onReady }: Ser
   };
   process.on('SIGTERM', end);
   process.on('SIGINT', end);
+  process.on('SIGHUP', () => void mount?.refresh());
   signal?.addEventListener('abort', () => starting.abort(signal.reason), { once: true });
-  const stream = options.logFile
-    ? await LogStream.open(resolve(options.logFile))
-    : LogStream.ofStandardError();
-  const log = createLogger(options.logLevel, stream);
-  process.on('SIGHUP', () => {
-    stream.reopen().catch((error: unknown) => log.warn(`the log can't be opened anew: ${messageOf(error)}`));
-    void mount?.refresh();
-  });
-  // Node's own last words go to where standard error went at the start, which may be another file by now.
-  process.on('uncaughtExceptionMonitor', (error) => log.fatal(error, 'the mount ends by a fault of its own'));
+  const log = createLogger(options.logLevel, options.logFile);
   const warnings: string[] = [];
   let started: RunningMount | undefined;
   let metrics: MetricsServer | undefined;
@@ -95,7 +86,7 @@ export async function serveMount(request: MountRequest, { signal, onReady }: Ser
       log,
       starting.signal,
     );
-    await control.serve(handlersOf(started, metrics, stream));
+    await control.serve(handlersOf(started, metrics));
     // From here to the next await nobody can end it unheard.
     starting.signal.throwIfAborted();
   } catch (error) {
@@ -103,7 +94,6 @@ export async function serveMount(request: MountRequest, { signal, onReady }: Ser
     await started?.closed;
     await Promise.all([control?.close(), metrics?.close()]);
     log.error(messageOf(error));
-    await stream.flush();
     throw error;
   }
   mount = started;
@@ -112,20 +102,11 @@ export async function serveMount(request: MountRequest, { signal, onReady }: Ser
   process.chdir('/');
   await mount.closed;
   await Promise.all([control.close(), metrics?.close()]);
-  await stream.flush();
 }
 
 /** What commands and metrics ask of a mount. */
-function handlersOf(
-  mount: RunningMount,
-  metrics: MetricsServer | undefined,
-  stream: LogStream,
-): ControlHandlers {
-  const status = async (): Promise<MountStatus> => ({
-    ...(await mount.status()),
-    metrics: metrics?.url,
-    log: stream.lost,
-  });
+function handlersOf(mount: RunningMount, metrics: MetricsServer | undefined): ControlHandlers {
+  const status = async (): Promise<MountStatus> => ({ ...(await mount.status()), metrics: metrics?.url });
   metrics?.serve(async () => expose(metricsOf(await status(), processUse())));
   return {
     status,

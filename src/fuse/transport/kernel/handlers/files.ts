@@ -5,10 +5,8 @@ import { FallocateMode, FsyncFlag, OpenFlag, OpenInFlag, WriteFlag } from '../ab
 import { OpenOut, WriteOut } from '../abi/replies.ts';
 import { FallocateIn, FlushIn, FsyncIn, OpenIn, ReadIn, ReleaseIn, WriteIn } from '../abi/requests.ts';
 import { REPLY_BODY, replyView } from '../reply-buffer.ts';
-import { BODY, callerOf, type Request } from '../request.ts';
+import { BODY, type Request } from '../request.ts';
 import type { Handler } from './handler.ts';
-
-const ROOT_UID = 0;
 
 /** OPEN: what is frozen keeps its pages in the kernel's cache from one open to the next. */
 export const open: Handler = {
@@ -16,9 +14,9 @@ export const open: Handler = {
   async handle(connection, request) {
     const node = connection.node(request);
     const { flags, openFlags: how } = request.fields(OpenIn);
-    const unprivileged = (how & OpenInFlag.KILL_SUIDGID) === 0 ? undefined : callerOf(request);
+    const dropPrivileges = (how & OpenInFlag.KILL_SUIDGID) !== 0;
     const signal = request.signalFor(node);
-    const handle = await connection.operations.open(node, flags, signal, request.uid, unprivileged);
+    const handle = await connection.operations.open(node, flags, signal, request.uid, dropPrivileges);
     if (!replyOpen(request, handle, openFlags(node))) connection.operations.release(handle);
   },
 };
@@ -43,8 +41,7 @@ export const write: Handler = {
   async handle({ operations }, request) {
     const { fh, offset, size, writeFlags } = request.fields(WriteIn);
     const data = request.data(WriteIn.size, size);
-    const unprivileged = (writeFlags & WriteFlag.KILL_SUIDGID) === 0 ? undefined : callerOf(request);
-    await operations.write(fh, offset, data, unprivileged);
+    await operations.write(fh, offset, data, (writeFlags & WriteFlag.KILL_SUIDGID) !== 0);
     WriteOut.set.size(replyView, REPLY_BODY, size);
     replyView.setUint32(REPLY_BODY + WriteOut.at.padding, 0);
     request.reply(WriteOut.size);
@@ -59,9 +56,7 @@ export const fallocate: Handler = {
     if ((mode & ~FallocateMode.KEEP_SIZE) !== 0) {
       throw new FsError('ENOTSUP', 'space can be reserved and nothing else');
     }
-    // The kernel has no flag here, and leaves set-user-id to the file system.
-    const unprivileged = request.uid === ROOT_UID ? undefined : callerOf(request);
-    await operations.allocate(fh, offset, length, (mode & FallocateMode.KEEP_SIZE) !== 0, unprivileged);
+    await operations.allocate(fh, offset, length, (mode & FallocateMode.KEEP_SIZE) !== 0);
     request.reply();
   },
 };
