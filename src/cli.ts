@@ -54,6 +54,7 @@ program
   .option('--allow-non-empty', 'mount over a directory that has something in it', false)
   .option('--read-only', 'mount read-only, without a staging area', false)
   .option('--staging-dir <path>', 'where staged files are (default: below ~/.local/state)')
+  .option('--take-staging', 'show what was staged for the same bucket at another endpoint', false)
   .option('--uid <number>', 'owner of all files (default: you)', parseId)
   .option('--gid <number>', 'group of all files (default: yours)', parseId)
   .option('--umask <octal>', 'permission bits that no file has', parseUmask, 0)

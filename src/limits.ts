@@ -287,6 +287,9 @@ export const CREDENTIALS_KEEP_MS = 10_000;
 /** A request whose credentials the store refuses waits so long for the configuration, which may lie on a file system that hangs. */
 export const CREDENTIALS_LOOK_MS = 2_000;
 
+/** How long a mount waits for the store to say whether a bucket has a dataset that a staging area remembers. */
+export const AREA_LOOK_MS = 5_000;
+
 /** Pauses before a bucket that could not be used at the start of a mount is tried again: the first, doubled each time, and the longest. */
 export const ABSENT_BUCKET_PAUSE_FIRST_MS = 1_000;
 export const ABSENT_BUCKET_PAUSE_MAX_MS = 60_000;

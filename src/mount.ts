@@ -47,6 +47,8 @@ export interface MountOptions {
   readonly readOnly: boolean;
   /** Absolute path of the directory of all staging areas. */
   readonly stagingDirectory: string;
+  /** Whether the staged folders of every bucket of the same name are this bucket's, whatever its endpoint was. */
+  readonly takeStaging: boolean;
   readonly refreshSeconds: number;
   /** Of one request to a store, the first included. */
   readonly tries: number;
@@ -93,6 +95,8 @@ export interface BucketStatus {
   /** Undefined before anybody looked into the bucket. */
   readonly datasets?: number | undefined;
   readonly protoDatasets?: number | undefined;
+  /** Absolute path of its staging area on the local disk; absent where nothing can be staged. */
+  readonly stagingArea?: string | undefined;
 }
 
 export interface RunningMount {
@@ -136,13 +140,14 @@ export async function startMount(
     ? new MetadataCache(metadataDirectory, METADATA_CACHE_MAX_BYTES, log)
     : undefined;
   const warnings: string[] = [];
+  const onWarning = (warning: string): void => {
+    log.warn(warning);
+    warnings.push(warning);
+  };
   const storeEnvironment = { config, clock, log, limiter, counters, tries: options.tries };
   const opening = openStores(options.buckets, storeEnvironment, {
     isKnown: async (bucket) => (await knownOf(bucket, metadata)?.registry()) !== undefined,
-    onAway: (warning) => {
-      log.warn(warning);
-      warnings.push(warning);
-    },
+    onAway: onWarning,
   });
   const { stores, absent } = await abortable(opening, signal);
   const reportAbsent = (bucket: string, reason: string): void =>
@@ -182,12 +187,16 @@ export async function startMount(
     mountpoint: options.mountpoint,
     bucketDirectories: options.bucketDirectories,
     stagingDirectory: options.readOnly ? undefined : options.stagingDirectory,
+    takeStaging: options.takeStaging,
+    onWarning,
     time,
     clock,
     log,
   };
-  for (const store of stores)
-    buckets.set(store.config.bucket, await abortable(MountedBucket.open(store, environment), signal));
+  for (const opened of stores) {
+    const bucket = await abortable(MountedBucket.open(opened, environment), signal);
+    buckets.set(bucket.config.bucket, bucket);
+  }
   const staged = new StagedBuckets(buckets, journals);
   const tree = mountTree(new Map(Array.from(buckets, ([name, { root }]) => [name, root])), {
     isSingle: !options.bucketDirectories,
@@ -255,10 +264,11 @@ export async function startMount(
     staged,
     status: async () => ({
       mountpoint: options.mountpoint,
-      buckets: Array.from(buckets.values(), ({ config: { bucket, endpoint }, root }) => ({
+      buckets: Array.from(buckets.values(), ({ config: { bucket, endpoint }, root, area }) => ({
         bucket,
         endpoint,
         ...root.counts,
+        stagingArea: area,
       })),
       bucketDirectories: options.bucketDirectories,
       pid: process.pid,

@@ -22,3 +22,8 @@ export function defaultCacheDirectory(configured: string | undefined): string {
 export function journalDirectory(): string {
   return join(stateDirectory(), 'freeze');
 }
+
+/** Where the staging areas of all buckets are, unless a mount is told another place. */
+export function defaultStagingDirectory(): string {
+  return join(stateDirectory(), 'staging');
+}

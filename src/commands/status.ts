@@ -23,8 +23,12 @@ export async function statusCommand(options: { readonly json: boolean }): Promis
   );
   if (mounts.length > 0) print(mounts.map(describe).join('\n\n'));
   else if (silent === 0) print('Nothing is mounted.');
-  if (others.length === 0) return;
-  print(`\n${styled('bold', 'Freezes that were not finished')}`);
+  const { hiddenAreas } = await import('./hidden-areas.ts');
+  const { describeFolders } = await import('../fuse/staging/known-areas.ts');
+  const hidden = await hiddenAreas(mounts);
+  if (hidden.length > 0) print(`\n${styled('bold', 'Staged folders that no mount shows')}`);
+  for (const area of hidden) print(row(area.bucket, describeFolders(area)));
+  if (others.length > 0) print(`\n${styled('bold', 'Freezes that were not finished')}`);
   for (const { bucket, directory, uuid = '-', reason = 'it was interrupted' } of others)
     print(row(bucket, `${uuid}, of ${directory}: ${reason}`));
 }

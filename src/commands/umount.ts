@@ -4,8 +4,12 @@ import { UserError } from '../errors.ts';
 import { FS_TYPE, findMount } from '../fuse/mount-table.ts';
 import { canonicalMountpoint, clearDeadMount, hasServerEnded } from '../fuse/mountpoint.ts';
 import { unmount } from '../fuse/unmount.ts';
+import type { StagedStatus } from '../freeze/staged-buckets.ts';
 import { isProcessAlive } from '../process-alive.ts';
+import { print, printable } from './terminal.ts';
 
+/** Folders that are named one by one. */
+const FOLDERS_NAMED_MAX = 10;
 /** How long the process of a mount may take to end once it is unmounted, and how often to look. */
 const PROCESS_END_WAIT_MS = 10_000;
 const PROCESS_POLL_MS = 20;
@@ -27,10 +31,32 @@ export async function umountCommand(mountpoint: string): Promise<void> {
   }
   if ((await hasServerEnded(path)) && (await clearDeadMount(path))) return;
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- a mount of ours answers with nothing else
-  const served = (await askMount(path, 'unmount')) as { readonly pid: number } | undefined;
+  const served = (await askMount(path, 'unmount')) as Unmounted | undefined;
   // One that does not listen any more is helped.
   if (served === undefined) await unmount(path);
-  else await untilGone(served.pid);
+  else {
+    tellStaged(served.staging ?? []);
+    await untilGone(served.pid);
+  }
+}
+
+/** What a mount answers. An earlier version says nothing of staging. */
+interface Unmounted {
+  readonly pid: number;
+  readonly staging?: readonly StagedStatus[];
+}
+
+/** Names the folders that are not frozen: nobody sees them any more until the bucket is mounted again. */
+function tellStaged(staging: readonly StagedStatus[]): void {
+  const open = staging.filter(({ state }) => state !== 'frozen');
+  if (open.length === 0) return;
+  const names = open.slice(0, FOLDERS_NAMED_MAX).map(({ bucket, name }) => `${bucket}/staging/${name}`);
+  if (open.length > names.length) names.push('…');
+  print(
+    printable(
+      `Not frozen: ${names.join(', ')}. It stays on this computer, and is there when its bucket is next mounted.`,
+    ),
+  );
 }
 
 async function untilGone(pid: number): Promise<void> {

@@ -34,13 +34,15 @@ export interface BucketStore {
   /**
    * Makes sure that the keys below a prefix can be listed with the credentials at hand.
    *
+   * @returns the first {@link CHECK_KEYS_MAX} of them at most
    * @throws UserError that says why not, and what to do; the signal's reason
    */
-  check(prefix: string, signal?: AbortSignal): Promise<void>;
+  check(prefix: string, signal?: AbortSignal): Promise<readonly string[]>;
   /** Closes the connections. */
   close(): void;
 }
 
+const CHECK_KEYS_MAX = 8;
 /** Tries of the first request to a bucket, by somebody who waits for the answer. */
 const CHECK_TRIES = 3;
 
@@ -82,9 +84,10 @@ async function check(
   prefix: string,
   endpoint: string,
   signal: AbortSignal | undefined,
-): Promise<void> {
+): Promise<readonly string[]> {
   try {
-    await store.listPage({ prefix, maxKeys: 1 }, { signal });
+    const { objects } = await store.listPage({ prefix, maxKeys: CHECK_KEYS_MAX }, { signal });
+    return objects.map(({ key }) => key);
   } catch (error) {
     if (!(error instanceof StoreError)) throw error;
     throw new UserError(

@@ -4,10 +4,12 @@ import { fillFromFiles } from '../cache/fill-from-files.ts';
 import { itemContent } from '../cache/item-content.ts';
 import { KnownBucket } from '../cache/known-bucket.ts';
 import type { MetadataCache } from '../cache/metadata-cache.ts';
-import { type Clock, systemClock } from '../clock.ts';
+import type { Clock } from '../clock.ts';
 import type { BucketConfig } from '../config.ts';
 import type { BucketStore } from '../ecs/bucket-store.ts';
-import { itemKey } from '../ecs/dtool/keys.ts';
+import { isDatasetUuid, itemKey, registrationKey } from '../ecs/dtool/keys.ts';
+import type { OpenedStore } from '../ecs/dtool/open-stores.ts';
+import type { ObjectStore } from '../ecs/object-store.ts';
 import { FsError, UserError, messageOf } from '../errors.ts';
 import type { FileHasher } from '../freeze/file-hasher.ts';
 import type { FrozenDataset } from '../freeze/freeze.ts';
@@ -16,12 +18,15 @@ import type { RememberingFileHasher } from '../freeze/remembering-hasher.ts';
 import type { StagedBucket } from '../freeze/staged-buckets.ts';
 import { StagedFreezes } from '../freeze/staged-freezes.ts';
 import { Area } from '../fuse/staging/area.ts';
+import { chooseArea } from '../fuse/staging/choose-area.ts';
+import { describeFolders } from '../fuse/staging/known-areas.ts';
 import { BucketRoot } from '../fuse/tree/bucket-root.ts';
 import { BucketContext, type TreeEnvironment } from '../fuse/tree/context.ts';
 import { STAGING } from '../fuse/tree/dataset-names.ts';
 import type { Timestamp } from '../fuse/tree/node.ts';
 import type { StagedFolder } from '../fuse/tree/staging-folder.ts';
 import { StagingRoot } from '../fuse/tree/staging-root.ts';
+import { AREA_LOOK_MS } from '../limits.ts';
 import type { Logger } from '../log.ts';
 
 /** What the buckets of a mount share. */
@@ -40,6 +45,10 @@ export interface MountEnvironment {
   readonly bucketDirectories: boolean;
   /** Absolute path of the directory of all staging areas; undefined: nothing can be staged. */
   readonly stagingDirectory: string | undefined;
+  /** Whether the staged folders of every bucket of the same name are this bucket's. */
+  readonly takeStaging: boolean;
+  /** Hears of what the user should know though it stops nothing. */
+  readonly onWarning: (warning: string) => void;
   readonly time: Timestamp;
   readonly clock: Clock;
   readonly log: Logger;
@@ -73,10 +82,12 @@ export class MountedBucket implements StagedBucket {
   }
 
   /** Puts a bucket together; a staging area that can't be had is reported, and the bucket is there without one. */
-  static async open(opened: BucketStore, environment: MountEnvironment): Promise<MountedBucket> {
-    const { store, config } = opened;
+  static async open(opened: OpenedStore, environment: MountEnvironment): Promise<MountedBucket> {
+    const { store, config } = opened.store;
     const { bucket, endpoint, prefix, writePrefix } = config;
     const { tree, cache, stagingDirectory, hasher, user, journals, clock, log } = environment;
+    const area =
+      stagingDirectory === undefined ? undefined : await openArea(opened, stagingDirectory, environment);
     const freezes = new StagedFreezes({
       journals,
       user,
@@ -84,30 +95,34 @@ export class MountedBucket implements StagedBucket {
       clock,
       log,
       store,
-      endpoint,
+      endpoint: area?.endpoint ?? endpoint,
       writePrefix,
       onFrozen: async (dataset) => fillFromFiles(cache, { bucket }, contentsOf(bucket, dataset)),
       onLanded: async () => root.lookForNew(),
       lend: (bytes) => cache.lend(bytes),
     });
     const staging =
-      stagingDirectory === undefined
-        ? undefined
-        : await openStaging(config, stagingDirectory, environment, {
-            freeze: async (folder, name) => freezeByRename(freezes, folder, name),
-            onMoved: (name) => tree.invalidation.invalidateEntry(root.directory, name),
-            onRemoved: ({ name, directory }) => {
-              if (staging) tree.invalidation.deleteEntry(staging.root, name, directory);
-            },
-          });
+      area &&
+      (await StagingRoot.open(area, {
+        bucket,
+        ownership: tree.ownership,
+        clock,
+        log,
+        onSettled: (path) => hasher.prepare(path),
+        freeze: async (folder, name) => freezeByRename(freezes, folder, name),
+        onMoved: (name) => tree.invalidation.invalidateEntry(root.directory, name),
+        onRemoved: ({ name, directory }) => {
+          if (staging) tree.invalidation.deleteEntry(staging, name, directory);
+        },
+      }));
     const root = new BucketRoot(new BucketContext(store, tree, knownOf(config, environment.metadata)), {
       isMountRoot: !environment.bucketDirectories,
       time: environment.time,
       likelyPrefix: prefix,
-      ...(stagingDirectory !== undefined && { staging: staging?.root ?? 'taken' }),
+      ...(stagingDirectory !== undefined && { staging: staging ?? 'taken' }),
     });
     await root.restore();
-    return new MountedBucket(opened, root, freezes, staging);
+    return new MountedBucket(opened.store, root, freezes, area && staging && { area, root: staging });
   }
 
   get area(): string | undefined {
@@ -130,6 +145,7 @@ export class MountedBucket implements StagedBucket {
 
   /** Lets another mount have its staging area. */
   async closeStaging(): Promise<void> {
+    await this.#staging?.root.closed();
     await this.#staging?.area.close();
   }
 }
@@ -142,35 +158,42 @@ export function knownOf(
   return metadata && new KnownBucket(metadata, endpoint, bucket);
 }
 
-interface StagingCallbacks {
-  readonly freeze: (folder: StagedFolder, name: string) => Promise<void>;
-  readonly onRemoved: (folder: StagedFolder) => void;
-  readonly onMoved: (name: string) => void;
-}
-
-async function openStaging(
-  { bucket, endpoint }: BucketConfig,
+/** Opens the staging area of a bucket; undefined, and reported, where it can't be had. */
+async function openArea(
+  { store: { store, config }, uuids }: OpenedStore,
   directory: string,
-  { mountpoint, tree: { ownership, problems }, hasher, log }: MountEnvironment,
-  callbacks: StagingCallbacks,
-): Promise<Staging | undefined> {
+  { mountpoint, takeStaging, tree: { problems }, onWarning, log }: MountEnvironment,
+): Promise<Area | undefined> {
+  const { bucket, endpoint } = config;
   try {
-    const area = await Area.open(directory, { bucket, endpoint, mountpoint, log });
-    const root = await StagingRoot.open(area, {
+    const { area, hidden } = await chooseArea(directory, {
       bucket,
-      ownership,
-      clock: systemClock,
-      log,
-      onSettled: (path) => hasher.prepare(path),
-      ...callbacks,
+      endpoint,
+      takeAll: takeStaging,
+      hasDataset: async (uuid) => hasDataset(store, uuid),
     });
-    return { area, root };
+    for (const other of hidden) {
+      const reason = `staging/ does not show ${describeFolders(other)}`;
+      onWarning(`bucket ${bucket}: ${reason}`);
+      problems.report({ bucket, key: other.path, reason });
+    }
+    return await Area.open(area, { endpoint, datasets: uuids, mountpoint, log });
   } catch (error) {
     const advice = error instanceof UserError && error.advice !== undefined ? ` ${error.advice}` : '';
     const reason = `nothing can be staged: ${messageOf(error)}.${advice}`;
     problems.report({ bucket, key: `${STAGING}/`, reason });
     return undefined;
   }
+}
+
+/** Whether a dataset is registered; false where the store does not say so in time. */
+async function hasDataset(store: ObjectStore, uuid: string): Promise<boolean> {
+  if (!isDatasetUuid(uuid)) return false;
+  const signal = AbortSignal.timeout(AREA_LOOK_MS);
+  return store.head(registrationKey(uuid), { signal }).then(
+    () => true,
+    () => false,
+  );
 }
 
 /** Freezes a folder that was renamed onto the bucket's root. */

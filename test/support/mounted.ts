@@ -52,6 +52,11 @@ export class User {
     return [process.execPath, CLI, ...args];
   }
 
+  /** The same user in a shell that has other environment variables, too. */
+  with(env: Readonly<Record<string, string>>): User {
+    return new User(this.home, env);
+  }
+
   /** Runs the program to its end. */
   async run(...args: readonly string[]): Promise<CommandResult> {
     return this.exec(process.execPath, CLI, ...args);

@@ -4,6 +4,7 @@
  */
 import { type FsErrorCode, messageOf } from '../../src/errors.ts';
 import { Area } from '../../src/fuse/staging/area.ts';
+import { ownArea } from '../../src/fuse/staging/known-areas.ts';
 import { pace } from '../../src/fuse/staging/pace.ts';
 import { startSession } from '../../src/fuse/session.ts';
 import type { ReceiveMode } from '../../src/fuse/transport/kernel/receive/receiver.ts';
@@ -59,9 +60,11 @@ async function makeTree(owner: Owner): Promise<Tree> {
       return createFixture(owner).tree;
     case 'staging':
     default: {
-      const area = await Area.open(options.stagingDirectory ?? '', {
-        bucket: 'bucket',
-        endpoint: 'http://localhost',
+      const endpoint = 'http://localhost';
+      const known = await ownArea(options.stagingDirectory ?? '', 'bucket', endpoint);
+      const area = await Area.open(known, {
+        endpoint,
+        datasets: [],
         mountpoint: options.mountpoint,
         log,
       });

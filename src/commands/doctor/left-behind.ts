@@ -5,8 +5,10 @@ import { forEachBounded } from '../../for-each-bounded.ts';
 import { readJournals } from '../../freeze/journal.ts';
 import { FS_TYPE, readMountTable } from '../../fuse/mount-table.ts';
 import { type MountState, mountState } from '../../fuse/mountpoint.ts';
+import { describeFolders } from '../../fuse/staging/known-areas.ts';
 import { MOUNT_ANSWER_WAIT_MS, MOUNTS_ASKED_AT_ONCE_MAX } from '../../limits.ts';
 import { journalDirectory } from '../../state-directory.ts';
+import { hiddenAreas } from '../hidden-areas.ts';
 import { runningMounts } from '../running-mounts.ts';
 import { type Check, findingsOf } from './finding.ts';
 
@@ -39,6 +41,10 @@ export async function* checkLeftBehind(): Check {
   if (dead.length > 0) {
     clean = false;
     yield warn(`sockets of mounts that died, removed now: ${dead.join(', ')}`);
+  }
+  for (const area of await hiddenAreas(mounts)) {
+    clean = false;
+    yield warn(`no mount shows what was staged for bucket ${area.bucket}: ${describeFolders(area)}`);
   }
   const unreadable: string[] = [];
   const told = new Set(mounts.flatMap(({ unfinished, staging }) => [...unfinished, ...staging].map(uuidOf)));

@@ -11,6 +11,7 @@ export interface MountCommandOptions {
   readonly autoUnmount: boolean;
   readonly readOnly: boolean;
   readonly stagingDir?: string;
+  readonly takeStaging: boolean;
   readonly uid?: number;
   readonly gid?: number;
   readonly umask: number;

@@ -6,7 +6,7 @@ import { UserError, messageOf } from '../../errors.ts';
 import { transportNamed } from '../../fuse/transport/transports.ts';
 import { createLogger } from '../../log.ts';
 import { type MountStatus, type RunningMount, startMount } from '../../mount.ts';
-import { stateDirectory } from '../../state-directory.ts';
+import { defaultStagingDirectory } from '../../state-directory.ts';
 import { cacheDirectoryOf, diskCacheOf } from '../disk-cache.ts';
 import { expose } from '../metrics/exposition.ts';
 import { type MetricsServer, listenForMetrics } from '../metrics/metrics-server.ts';
@@ -76,7 +76,8 @@ export async function serveMount(request: MountRequest, { signal, onReady }: Ser
         allowNonEmpty: options.allowNonEmpty,
         autoUnmount: options.autoUnmount,
         readOnly: options.readOnly,
-        stagingDirectory: resolve(options.stagingDir ?? join(stateDirectory(), 'staging')),
+        stagingDirectory: resolve(options.stagingDir ?? defaultStagingDirectory()),
+        takeStaging: options.takeStaging,
         refreshSeconds: options.refresh,
         tries: options.tries,
         cacheMemoryBytes: options.cacheMemory,
@@ -112,8 +113,9 @@ function handlersOf(mount: RunningMount, metrics: MetricsServer | undefined): Co
     status,
     refresh: async () => mount.refresh(),
     unmount: async () => {
+      const { staging } = await mount.staged.status();
       await mount.unmount();
-      return { pid: process.pid };
+      return { pid: process.pid, staging };
     },
     freeze: async (args, tell) => {
       const { bucket, folder, ...freezing } = FREEZE.parse(args);

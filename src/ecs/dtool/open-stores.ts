@@ -2,7 +2,7 @@ import type { BucketConfig } from '../../config.ts';
 import { UserError, messageOf } from '../../errors.ts';
 import { type BucketStore, openBucketStore, type StoreEnvironment } from '../bucket-store.ts';
 import { StoreError, type StoreErrorReason } from '../object-store.ts';
-import { REGISTRATION_PREFIX } from './keys.ts';
+import { REGISTRATION_PREFIX, uuidOfRegistrationKey } from './keys.ts';
 
 interface Opening {
   /** Whether an earlier mount has kept what a bucket held. */
@@ -14,9 +14,16 @@ interface Opening {
 /** What says that a store is away, and nothing of the bucket or the credentials. */
 const AWAY: ReadonlySet<StoreErrorReason> = new Set(['unreachable', 'timeout', 'server-error', 'throttled']);
 
+/** The store of a bucket, which has answered or is known. */
+export interface OpenedStore {
+  readonly store: BucketStore;
+  /** Uuids of some datasets that the bucket has; empty where the store is away. */
+  readonly uuids: readonly string[];
+}
+
 export interface OpenedStores {
   /** At least one. */
-  readonly stores: readonly BucketStore[];
+  readonly stores: readonly OpenedStore[];
   /** Those that can't be used, with the reason. */
   readonly absent: ReadonlyMap<string, string>;
 }
@@ -31,20 +38,19 @@ export async function openStores(
   environment: StoreEnvironment,
   { isKnown, onAway }: Opening,
 ): Promise<OpenedStores> {
-  const stores: BucketStore[] = [];
+  const stores: OpenedStore[] = [];
   const failures = new Map<string, unknown>();
   const opened = await Promise.allSettled(
     buckets.map(async (bucket) => {
       const store = openBucketStore(environment.config.bucketConfig(bucket), environment);
       try {
-        await store.check(REGISTRATION_PREFIX);
-        return store;
+        return { store, uuids: uuidsOf(await store.check(REGISTRATION_PREFIX)) };
       } catch (error) {
         const cause = error instanceof UserError ? error.cause : undefined;
         const isAway = cause instanceof StoreError && AWAY.has(cause.reason);
         if (isAway && (await isKnown(store.config))) {
           onAway(`${messageOf(error)}; what is known of it is shown`);
-          return store;
+          return { store, uuids: [] };
         }
         store.close();
         throw error;
@@ -70,14 +76,17 @@ export async function openAbsentStore(
   bucket: string,
   environment: StoreEnvironment,
   signal: AbortSignal,
-): Promise<BucketStore> {
+): Promise<OpenedStore> {
   const config = await environment.config.reload();
   const store = openBucketStore(config.bucketConfig(bucket), environment);
   try {
-    await store.check(REGISTRATION_PREFIX, signal);
-    return store;
+    return { store, uuids: uuidsOf(await store.check(REGISTRATION_PREFIX, signal)) };
   } catch (error) {
     store.close();
     throw error;
   }
+}
+
+function uuidsOf(keys: readonly string[]): readonly string[] {
+  return keys.flatMap((key) => uuidOfRegistrationKey(key) ?? []);
 }

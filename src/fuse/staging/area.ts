@@ -1,4 +1,4 @@
-import { createHash, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import * as fs from 'node:fs/promises';
 import { basename, join, relative } from 'node:path';
 import { FsError, messageOf, UserError } from '../../errors.ts';
@@ -6,18 +6,18 @@ import type { FileLock } from '../../file-lock.ts';
 import type { Logger } from '../../log.ts';
 import { makePrivateDirectory } from '../../private-files.ts';
 import { FailedFiles } from './failed-files.ts';
+import { AREA_DATASETS_MAX, type KnownArea, writeRecord } from './known-areas.ts';
 import { loadLibc, type Libc } from './libc.ts';
 import * as local from './local-files.ts';
 import { pace } from './pace.ts';
 import { takeOwnership } from './owner-lock.ts';
 
-/** Characters of bucket and host in the name of an area's directory, which its hash makes unique. */
-const LABEL_MAX = 80;
 const RECOVERED = 'recovered-';
 
 export interface AreaOptions {
-  readonly bucket: string;
   readonly endpoint: string;
+  /** Uuids of some datasets that the bucket has; empty where they are not known. */
+  readonly datasets: readonly string[];
   /** Of the mount that is to own it: for those who are told that it is taken. */
   readonly mountpoint: string;
   readonly log: Logger;
@@ -31,6 +31,7 @@ export interface AreaOptions {
  * - `names/<name>`, a symbolic link to it for each name, so that giving another name is one step,
  * - `removed/<id>`, what is removed: in one step for who looks, and then file by file,
  * - `owner`, locked by the mount that owns it,
+ * - `area.json`, see {@link AreaRecord},
  * - `failed`, which files failed to be written.
  *
  * It holds the only copy of somebody's data: nothing in it is deleted but by who asked for it, and what a crash has left
@@ -39,6 +40,8 @@ export interface AreaOptions {
 export class Area {
   /** Absolute, and free of symbolic links. */
   readonly path: string;
+  /** The endpoint that it was used with first, which the journals of its freezes go by. */
+  readonly endpoint: string;
   /** Undefined where koffi is missing. */
   readonly libc: Libc | undefined;
   readonly failed: FailedFiles;
@@ -47,12 +50,14 @@ export class Area {
 
   private constructor(
     path: string,
+    endpoint: string,
     lock: FileLock,
     libc: Libc | undefined,
     failed: FailedFiles,
     log: Logger,
   ) {
     this.path = path;
+    this.endpoint = endpoint;
     this.libc = libc;
     this.failed = failed;
     this.#lock = lock;
@@ -62,15 +67,14 @@ export class Area {
   /**
    * Takes an area, after making it where it is missing.
    *
-   * @param directory of all areas
+   * @param known see {@link chooseArea}
    * @throws UserError when another mount has it, or the local file system does not allow it
    */
-  static async open(directory: string, options: AreaOptions): Promise<Area> {
-    const { bucket, endpoint, mountpoint, log } = options;
+  static async open(known: KnownArea, options: AreaOptions): Promise<Area> {
+    const { endpoint, mountpoint, log } = options;
     try {
-      const wanted = join(directory, areaName(bucket, endpoint));
-      await makePrivateDirectory(wanted);
-      const path = await fs.realpath(wanted);
+      await makePrivateDirectory(known.path);
+      const path = await fs.realpath(known.path);
       for (const part of ['names', 'folders', 'removed']) await makePrivateDirectory(join(path, part));
       if (!relative(mountpoint, path).startsWith('..')) {
         throw new UserError(`${path} is inside the mount`, 'Give another directory with --staging-dir.');
@@ -82,8 +86,10 @@ export class Area {
         since: new Date().toISOString(),
       });
       const failed = await FailedFiles.open(join(path, 'failed'), log);
-      const area = new Area(path, lock, await loadLibc(), failed, log);
+      const [first = endpoint] = known.endpoints;
+      const area = new Area(path, first, lock, await loadLibc(), failed, log);
       try {
+        await area.#remember(known, options);
         await area.#recover();
         return area;
       } catch (error) {
@@ -215,6 +221,24 @@ export class Area {
     for (const part of parts) await local.syncDirectory(join(this.path, part));
   }
 
+  /** Keeps what the area is known by. A disk that is full must not keep anybody from what is staged. */
+  async #remember(known: KnownArea, { endpoint, datasets }: AreaOptions): Promise<void> {
+    const record = {
+      bucket: known.bucket,
+      endpoints: [...new Set([...known.endpoints, endpoint])],
+      datasets: (datasets.length > 0 ? datasets : known.datasets).slice(0, AREA_DATASETS_MAX),
+    };
+    try {
+      await writeRecord(this.path, record);
+    } catch (error) {
+      const reason = messageOf(error);
+      this.#log.warn(
+        { area: this.path },
+        `another spelling of the endpoint may not find this area: ${reason}`,
+      );
+    }
+  }
+
   /** Brings in order what a crash has left between two steps. */
   async #recover(): Promise<void> {
     const nameless = new Set(await local.readdir(join(this.path, 'folders')));
@@ -265,13 +289,4 @@ async function openUp(path: string): Promise<void> {
   for (const entry of await fs.readdir(path, { withFileTypes: true })) {
     if (entry.isDirectory()) await openUp(join(path, entry.name));
   }
-}
-
-/** Readable, and different for different buckets. */
-function areaName(bucket: string, endpoint: string): string {
-  const hash = createHash('sha256')
-    .update(JSON.stringify([endpoint, bucket]))
-    .digest('hex');
-  const label = `${bucket}@${new URL(endpoint).host}`.replaceAll(/[^\w.@-]/g, '_').slice(0, LABEL_MAX);
-  return `${label}-${hash.slice(0, 12)}`;
 }

@@ -5,12 +5,15 @@ import { beforeEach, expect, onTestFinished, test, vi } from 'vitest';
 import { FsError, type FsErrorCode } from '../../../src/errors.ts';
 import type * as LocalFiles from '../../../src/fuse/staging/local-files.ts';
 import { Area } from '../../../src/fuse/staging/area.ts';
+import { ownArea } from '../../../src/fuse/staging/known-areas.ts';
 import type { FileNode, OpenFile } from '../../../src/fuse/tree/node.ts';
 import type { StagedFolder } from '../../../src/fuse/tree/staging-folder.ts';
 import { StagingRoot } from '../../../src/fuse/tree/staging-root.ts';
 import { silentLogger } from '../../../src/log.ts';
 import { FAILED_FILES_ROOM_BYTES } from '../../../src/limits.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
+
+const ENDPOINT = 'https://ecs.example.org:9021';
 
 /** Which calls to the local disk fail, by the function, and with what. */
 const faults = vi.hoisted(() => new Map<string, FsErrorCode>());
@@ -46,9 +49,9 @@ interface Opened {
 }
 
 const open = async (directory: string): Promise<Opened> => {
-  const area = await Area.open(directory, {
-    bucket: 'bucket',
-    endpoint: 'https://ecs.example.org:9021',
+  const area = await Area.open(await ownArea(directory, 'bucket', ENDPOINT), {
+    endpoint: ENDPOINT,
+    datasets: [],
     mountpoint: '/mnt/ecs',
     log: silentLogger,
   });

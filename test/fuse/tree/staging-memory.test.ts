@@ -6,6 +6,7 @@ import { getHeapStatistics, setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { expect, onTestFinished, test } from 'vitest';
 import { Area } from '../../../src/fuse/staging/area.ts';
+import { ownArea } from '../../../src/fuse/staging/known-areas.ts';
 import { InodeTable } from '../../../src/fuse/transport/kernel/inode-table.ts';
 import type { Node } from '../../../src/fuse/tree/node.ts';
 import { StagingRoot } from '../../../src/fuse/tree/staging-root.ts';
@@ -38,9 +39,10 @@ async function heapBytes(): Promise<number> {
 test(`a node that the kernel remembers takes at most ${BYTES_A_NODE_MAX} bytes`, async () => {
   const directory = await fs.mkdtemp(join(tmpdir(), 'staging-memory-'));
   onTestFinished(() => fs.rm(directory, { recursive: true }));
-  const area = await Area.open(directory, {
-    bucket: 'bucket',
-    endpoint: 'https://ecs.example.org:9021',
+  const endpoint = 'https://ecs.example.org:9021';
+  const area = await Area.open(await ownArea(directory, 'bucket', endpoint), {
+    endpoint,
+    datasets: [],
     mountpoint: '/mnt/ecs',
     log: silentLogger,
   });

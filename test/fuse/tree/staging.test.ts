@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { Area } from '../../../src/fuse/staging/area.ts';
+import { ownArea } from '../../../src/fuse/staging/known-areas.ts';
 import type { OpenFile } from '../../../src/fuse/tree/node.ts';
 import { Directory } from '../../../src/fuse/tree/directory.ts';
 import { StagedDirectory } from '../../../src/fuse/tree/staging-directory.ts';
@@ -12,6 +13,8 @@ import { StagingRoot, type StagingRootOptions } from '../../../src/fuse/tree/sta
 import { silentLogger } from '../../../src/log.ts';
 import { copied } from '../../support/copied.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
+
+const ENDPOINT = 'https://ecs.example.org:9021';
 
 const { signal: never } = new AbortController();
 const me = { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 };
@@ -23,9 +26,9 @@ const temporary = async (): Promise<string> => {
 };
 
 const openArea = async (directory: string, mountpoint = '/mnt/ecs'): Promise<Area> => {
-  const area = await Area.open(directory, {
-    bucket: 'bucket',
-    endpoint: 'https://ecs.example.org:9021',
+  const area = await Area.open(await ownArea(directory, 'bucket', ENDPOINT), {
+    endpoint: ENDPOINT,
+    datasets: [],
     mountpoint,
     log: silentLogger,
   });
