@@ -118,7 +118,8 @@ describe.skipIf(obstacle !== '').each(['pipe', 'worker'] as const)(
       // `slow` and `late`.
       await daemon.until((state) => state.lookups === lookups + 2);
       reader.kill('SIGSTOP');
-      await daemon.until(({ watched }) => watched === 1);
+      // On a machine that is busy it has its answer by now.
+      await daemon.until(({ watched, waiting }) => watched === 1 || waiting === 0);
       reader.kill('SIGCONT');
       expect(await reader.exited).toMatchObject({ code: 0, stderr: '' });
     });

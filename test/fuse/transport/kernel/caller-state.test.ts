@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { readFile } from 'node:fs/promises';
 import { constants } from 'node:os';
 import { describe, expect, test } from 'vitest';
 import { callerState, stateOf } from '../../../../src/fuse/transport/kernel/caller-state.ts';
@@ -74,7 +75,7 @@ test.skipIf(process.platform !== 'linux')('a real thread is looked at through /p
   const child = spawn('sh', ['-c', 'trap "" USR1; kill -STOP $$'], { stdio: 'ignore' });
   const exited = once(child, 'exit');
   try {
-    await expect.poll(async () => callerState(child.pid ?? 0)).toBe('unknown');
+    await expect.poll(async () => readFile(`/proc/${child.pid}/status`, 'utf8')).toContain('T (stopped)');
     // A stopped process takes no signal: it stays pending.
     child.kill('SIGUSR1');
     expect(await callerState(child.pid ?? 0)).toBe('unknown');
