@@ -183,6 +183,8 @@ export const FREEZE_ITEMS_MAX = 2_000_000;
 /** Objects of a freeze that are uploaded at once, and files that are looked at at once. */
 export const FREEZE_UPLOADS_MAX = 24;
 export const FREEZE_FILE_CHECKS_MAX = 32;
+/** Directories that a freeze keeps open when it does not read from them at the moment. */
+export const CONTAINED_DIRECTORIES_MAX = 128;
 /** Files up to this size are read into memory, hashed there and sent; larger ones are hashed in a thread, then streamed. */
 export const FREEZE_BUFFERED_MAX_BYTES = 1 * MiB;
 /** Bytes of a file that are read at a time. */

@@ -1,3 +1,4 @@
+import type { ContainedDirectory } from '../contained-directory.ts';
 import { parseAdminMetadata } from '../ecs/dtool/admin-metadata.ts';
 import { FormatError } from '../ecs/dtool/format-error.ts';
 import { identifierOf, isUnicodeText, type ItemIdentifier } from '../ecs/dtool/identifier.ts';
@@ -33,24 +34,24 @@ const DTOOL_DIRECTORY = new Set([
 /**
  * A dataset in dtool's layout on disk, frozen or not.
  *
- * @param root absolute and free of symbolic links; has a `.dtool/dtool`
+ * @param folder has a `.dtool/dtool`
  */
 export async function readDiskDataset(
-  root: string,
+  folder: ContainedDirectory,
   problems: FreezeProblems,
   signal: AbortSignal,
 ): Promise<Source> {
-  const dataset = new DiskDataset(root, problems);
+  const dataset = new DiskDataset(folder, problems);
   const admin = await dataset.admin();
   await dataset.checkNames();
-  const names = await listMetadataFiles(root, '', problems);
+  const names = await listMetadataFiles(folder, '', problems);
   if (!names.includes('data')) problems.refuse(DATA, 'is missing: it has the items');
   const items = names.includes('data')
-    ? await walk({ root, below: DATA, skip: () => false, problems, signal })
-    : new ItemTable(root);
+    ? await walk({ folder, below: DATA, skip: () => false, problems, signal })
+    : new ItemTable(folder, DATA);
   const frozen = admin?.type === 'dataset';
   const manifest = frozen ? await dataset.manifest(items) : undefined;
-  const readme = await readMetadataFile(root, README, problems);
+  const readme = await readMetadataFile(folder, README, problems);
   if (frozen && readme === undefined && !names.includes(README))
     problems.refuse(README, 'is missing: a frozen dataset has one, if only an empty one');
   return {
@@ -66,16 +67,16 @@ export async function readDiskDataset(
 }
 
 class DiskDataset {
-  readonly #root: string;
+  readonly #folder: ContainedDirectory;
   readonly #problems: FreezeProblems;
 
-  constructor(root: string, problems: FreezeProblems) {
-    this.#root = root;
+  constructor(folder: ContainedDirectory, problems: FreezeProblems) {
+    this.#folder = folder;
     this.#problems = problems;
   }
 
   async admin(): Promise<Source['admin']> {
-    const body = await readMetadataFile(this.#root, ADMIN, this.#problems);
+    const body = await readMetadataFile(this.#folder, ADMIN, this.#problems);
     const admin = body && this.#parsed(ADMIN, (where) => parseAdminMetadata({}, body, where));
     if (!admin) return undefined;
     const { uuid } = admin;
@@ -86,13 +87,13 @@ class DiskDataset {
 
   /** dtool refuses to freeze what has anything else at its top ("Rogue content in base of dataset"). */
   async checkNames(): Promise<void> {
-    for (const name of await listMetadataFiles(this.#root, '', this.#problems)) {
+    for (const name of await listMetadataFiles(this.#folder, '', this.#problems)) {
       if (/^README\.yml-[\d.]+$/.test(name))
         this.#problems.warn(name, 'is an earlier README, which is left out as `dtool cp` does');
       else if (!TOP.has(name))
         this.#problems.refuse(name, 'has no place beside data/ in a dtool dataset; move it into data/');
     }
-    for (const name of await listMetadataFiles(this.#root, '.dtool', this.#problems)) {
+    for (const name of await listMetadataFiles(this.#folder, '.dtool', this.#problems)) {
       if (!DTOOL_DIRECTORY.has(name))
         this.#problems.warn(`.dtool/${name}`, 'is nothing that dtool knows, and is left out');
     }
@@ -100,7 +101,7 @@ class DiskDataset {
 
   /** Checks names and sizes of what is there; contents are for later. */
   async manifest(items: ItemTable): Promise<Source['manifest']> {
-    const body = await readMetadataFile(this.#root, MANIFEST, this.#problems, MANIFEST_MAX_BYTES);
+    const body = await readMetadataFile(this.#folder, MANIFEST, this.#problems, MANIFEST_MAX_BYTES);
     if (!body) {
       this.#problems.refuse(MANIFEST, 'is missing, though the dataset is frozen');
       return undefined;
@@ -142,7 +143,7 @@ class DiskDataset {
   }
 
   async tags(): Promise<readonly string[]> {
-    const tags = await listMetadataFiles(this.#root, '.dtool/tags', this.#problems);
+    const tags = await listMetadataFiles(this.#folder, '.dtool/tags', this.#problems);
     for (const tag of tags) this.#checkName(`.dtool/tags/${tag}`, nameFlaw(tag));
     return tags;
   }
@@ -160,20 +161,20 @@ class DiskDataset {
       return same ? undefined : 'has not exactly the identifiers of the items; correct or remove it';
     });
     if (frozen) return overlays;
-    const made = await mergeFragments(this.#root, '.dtool/tmp_fragments', items, this.#problems);
+    const made = await mergeFragments(this.#folder, '.dtool/tmp_fragments', items, this.#problems);
     return new Map([...overlays, ...made]);
   }
 
   async #jsonFiles(
-    folder: string,
+    place: string,
     flawOf: (value: unknown) => string | undefined,
   ): Promise<Map<string, Buffer>> {
     const found = new Map<string, Buffer>();
-    for (const fileName of await listMetadataFiles(this.#root, folder, this.#problems)) {
-      const path = `${folder}/${fileName}`;
+    for (const fileName of await listMetadataFiles(this.#folder, place, this.#problems)) {
+      const path = `${place}/${fileName}`;
       const name = fileName.replace(/\.json$/, '');
       this.#checkName(path, name === fileName ? 'has not the extension .json' : dotlessNameFlaw(name));
-      const body = await readMetadataFile(this.#root, path, this.#problems);
+      const body = await readMetadataFile(this.#folder, path, this.#problems);
       const parsed = body && this.#parsed(path, (where) => ({ value: parseJson(body, where) }));
       if (!body || !parsed) continue;
       const flaw = flawOf(parsed.value);
@@ -189,7 +190,7 @@ class DiskDataset {
 
   #parsed<T>(path: string, parse: (where: { bucket: string; key: string }) => T): T | undefined {
     try {
-      return parse({ bucket: this.#root, key: path });
+      return parse({ bucket: this.#folder.path, key: path });
     } catch (error) {
       if (!(error instanceof FormatError)) throw error;
       this.#problems.refuse(path, `${error.reason}; correct it`);

@@ -1,12 +1,22 @@
+import type { FileHandle } from 'node:fs/promises';
 import type { Worker } from 'node:worker_threads';
 import PQueue from 'p-queue';
-import { UserError } from '../errors.ts';
+import { messageOf, UserError } from '../errors.ts';
 import { FREEZE_HASH_THREADS_MAX } from '../limits.ts';
 import { ThreadProgram } from '../thread-program.ts';
 
+/** A file, and how it is opened to be read. */
+export interface OpenableFile {
+  /** Absolute: for messages, and to tell files apart. */
+  readonly path: string;
+  /** Opens the file, and nothing that is elsewhere, whatever the path leads to by now. */
+  open(): Promise<FileHandle>;
+}
+
 /** What the thread is asked: the MD5s of a file and of its parts, or of the file alone. */
 export interface HashRequest {
-  readonly path: string;
+  /** Open to read; the thread leaves it open. */
+  readonly fd: number;
   /** Bytes of every part but the last; undefined: no parts. */
   readonly partBytes: number | undefined;
 }
@@ -28,12 +38,12 @@ export interface FileHasher {
    * @returns the digest in hex
    * @throws UserError when the file can't be read, or the signal's reason
    */
-  md5(path: string, signal: AbortSignal): Promise<string>;
+  md5(file: OpenableFile, signal: AbortSignal): Promise<string>;
   /**
    * @param partBytes of every part but the last, 1 or more
    * @throws as `md5`
    */
-  md5OfParts(path: string, partBytes: number, signal: AbortSignal): Promise<PartedMd5>;
+  md5OfParts(file: OpenableFile, partBytes: number, signal: AbortSignal): Promise<PartedMd5>;
   /** Ends the threads; whoever still waits is not answered. */
   close(): Promise<void>;
 }
@@ -46,13 +56,13 @@ export class ThreadedFileHasher implements FileHasher {
   readonly #threads = new Set<Worker>();
   readonly #idle: Worker[] = [];
 
-  async md5(path: string, signal: AbortSignal): Promise<string> {
-    const { md5 } = await this.#hash({ path, partBytes: undefined }, signal);
+  async md5(file: OpenableFile, signal: AbortSignal): Promise<string> {
+    const { md5 } = await this.#hash(file, undefined, signal);
     return md5;
   }
 
-  async md5OfParts(path: string, partBytes: number, signal: AbortSignal): Promise<PartedMd5> {
-    return this.#hash({ path, partBytes }, signal);
+  async md5OfParts(file: OpenableFile, partBytes: number, signal: AbortSignal): Promise<PartedMd5> {
+    return this.#hash(file, partBytes, signal);
   }
 
   async close(): Promise<void> {
@@ -63,17 +73,25 @@ export class ThreadedFileHasher implements FileHasher {
     await Promise.all(threads.map((thread) => thread.terminate()));
   }
 
-  async #hash(request: HashRequest, signal: AbortSignal): Promise<PartedMd5> {
-    return this.#queue.add(async () => this.#askThread(request, signal), { signal });
+  async #hash(file: OpenableFile, partBytes: number | undefined, signal: AbortSignal): Promise<PartedMd5> {
+    return this.#queue.add(async () => this.#askThread(file, partBytes, signal), { signal });
   }
 
-  async #askThread(request: HashRequest, signal: AbortSignal): Promise<PartedMd5> {
+  async #askThread(
+    file: OpenableFile,
+    partBytes: number | undefined,
+    signal: AbortSignal,
+  ): Promise<PartedMd5> {
     signal.throwIfAborted();
+    // Open until the thread has answered or has ended. Threads have the descriptors of the process.
+    await using handle = await file.open().catch((cause: unknown) => {
+      throw new UserError(`${file.path} can't be read: ${messageOf(cause)}`, undefined, { cause });
+    });
     const thread = this.#idle.pop() ?? this.#start();
     try {
-      const reply = await ask(thread, request, signal);
+      const reply = await ask(thread, { fd: handle.fd, partBytes }, signal);
       this.#idle.push(thread);
-      if ('error' in reply) throw new UserError(`${request.path} can't be read: ${reply.error}`);
+      if ('error' in reply) throw new UserError(`${file.path} can't be read: ${reply.error}`);
       return reply;
     } catch (error) {
       // In the middle of a large file it would answer the next question with this one's digest.

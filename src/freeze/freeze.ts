@@ -5,12 +5,13 @@ import type { Clock } from '../clock.ts';
 import { type DatasetKeyPrefix, datasetKeyPrefix, type DatasetUuid } from '../ecs/dtool/keys.ts';
 import type { ManifestItem } from '../ecs/dtool/item-table.ts';
 import { listAll, type ObjectStore } from '../ecs/object-store.ts';
-import { messageOf, UserError } from '../errors.ts';
+import { ContainedDirectory } from '../contained-directory.ts';
+import { hasErrorCode, messageOf, UserError } from '../errors.ts';
 import { chooseDataset } from './choose-dataset.ts';
 import { DatasetDiscarded, lookAtCommitted, lostError } from './committed-dataset.ts';
 import { WriteRefused } from './dataset-writer.ts';
 import { finishDiscard } from './discard.ts';
-import type { FileHasher } from './file-hasher.ts';
+import type { FileHasher, OpenableFile } from './file-hasher.ts';
 import { type TakenMark, takeMark } from './freeze-mark.ts';
 import { FreezeJournal, type JournalEntry } from './journal.ts';
 import { type FreezePlan, planFreeze } from './plan.ts';
@@ -58,8 +59,8 @@ export interface FreezeOptions {
 export interface FrozenDataset {
   readonly uuid: DatasetUuid;
   readonly keyPrefix: DatasetKeyPrefix;
-  /** As the manifest has them, with the absolute path of each one's file. */
-  readonly items: Iterable<ManifestItem & { readonly path: string }>;
+  /** As the manifest has them, with each one's file, which can be opened until the freeze resolves. */
+  readonly items: Iterable<ManifestItem & OpenableFile>;
 }
 
 export interface FreezeResult {
@@ -100,23 +101,32 @@ export async function freeze(options: FreezeOptions): Promise<FreezeResult> {
   const directory = await realpath(options.directory).catch((cause: unknown) => {
     throw new UserError(`${options.directory} can't be frozen: ${messageOf(cause)}`, undefined, { cause });
   });
+  await using folder = await ContainedDirectory.open(resolve(options.directory)).catch((cause: unknown) => {
+    const reason = hasErrorCode(cause, 'ENOTDIR') ? 'it is no directory' : messageOf(cause);
+    throw new UserError(`${options.directory} can't be frozen: ${reason}`, undefined, { cause });
+  });
   const journal = new FreezeJournal(journals, { directory, endpoint, bucket: store.bucket });
-  if (dryRun) return run(options, directory, journal);
+  if (dryRun) return await run(options, folder, journal);
   const lock = await journal.lock();
   try {
-    return await run(options, directory, journal);
+    return await run(options, folder, journal);
   } finally {
     await lock.release();
   }
 }
 
-async function run(options: FreezeOptions, directory: string, journal: FreezeJournal): Promise<FreezeResult> {
+async function run(
+  options: FreezeOptions,
+  folder: ContainedDirectory,
+  journal: FreezeJournal,
+): Promise<FreezeResult> {
   const { store, clock, user, hasher, signal, writePrefix, onProgress = () => {}, dryRun } = options;
   const entry = await journal.read();
   const unfinished = entry?.state === 'frozen' ? undefined : entry;
   const createdAt = unfinished?.createdAt ?? clock.now() / 1000;
   const plan = await planFreeze({
     directory: resolve(options.directory),
+    folder,
     name: options.name,
     defaultName: options.defaultName,
     user,
@@ -156,7 +166,7 @@ async function run(options: FreezeOptions, directory: string, journal: FreezeJou
   const began: JournalEntry = {
     version: 1,
     state: 'uploading',
-    directory,
+    directory: folder.path,
     endpoint: options.endpoint,
     bucket: store.bucket,
     uuid,
@@ -268,10 +278,10 @@ async function giveUp(
   throw error;
 }
 
-function* frozenItems({ source, md5s }: FreezePlan): Generator<ManifestItem & { path: string }> {
+function* frozenItems({ source, md5s }: FreezePlan): Generator<ManifestItem & OpenableFile> {
   for (const item of source.items) {
     const described = source.manifest?.items.get(item.identifier) ?? manifestItem(item, md5s);
-    yield { ...described, path: item.path };
+    yield { ...described, path: item.path, open: item.open };
   }
 }
 

@@ -1,15 +1,18 @@
-/** A thread that finds the MD5 of files: it gets a path, and posts the digests or what went wrong. */
+/** A thread that finds the MD5 of files: it gets a descriptor, and posts the digests or what went wrong. */
 import { createHash } from 'node:crypto';
-import { constants } from 'node:fs';
-import { open } from 'node:fs/promises';
+import * as fs from 'node:fs';
+import { promisify } from 'node:util';
 import { parentPort } from 'node:worker_threads';
 import { messageOf } from '../errors.ts';
 import type { HashReply, HashRequest, PartedMd5 } from './file-hasher.ts';
-import { filePieces } from './file-pieces.ts';
+import { filePieces, type ReadableFile } from './file-pieces.ts';
 
-async function md5Of({ path, partBytes = Infinity }: HashRequest): Promise<PartedMd5> {
-  // A FIFO that took the file's place would hold the thread for ever.
-  await using file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
+const read = promisify(fs.read);
+
+async function md5Of({ fd, partBytes = Infinity }: HashRequest): Promise<PartedMd5> {
+  const file: ReadableFile = {
+    read: (buffer, offset, length, position) => read(fd, buffer, offset, length, position),
+  };
   const whole = createHash('md5');
   const partMd5s: Buffer[] = [];
   let part = createHash('md5');

@@ -48,7 +48,7 @@ export function isBuffered(file: SourceFile): boolean {
 export async function itemMd5(item: SourceItem, hasher: FileHasher, signal: AbortSignal): Promise<string> {
   if (isBuffered(item)) return md5Hex(await readSourceFile(item));
   await assertUnchanged(item);
-  const md5 = await hasher.md5(item.path, signal);
+  const md5 = await hasher.md5(item, signal);
   await assertUnchanged(item);
   return md5;
 }

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
+import type { ContainedDirectory } from '../contained-directory.ts';
 import type { ItemIdentifier } from '../ecs/dtool/identifier.ts';
 import { FREEZE_ITEMS_MAX, MiB } from '../limits.ts';
-import type { SourceFile } from './source-file.ts';
+import type { FileState, SourceFile } from './source-file.ts';
 
 /** A file that becomes an item. */
 export interface SourceItem extends SourceFile {
@@ -33,7 +34,8 @@ assert(FREEZE_ITEMS_MAX < 2 ** RECORD_BITS);
  * Items are added in any order, then sorted once; objects are made when they are asked for.
  */
 export class ItemTable implements Iterable<SourceItem> {
-  readonly #root: string;
+  readonly #folder: Pick<ContainedDirectory, 'path' | 'openFile'>;
+  readonly #below: string;
   readonly #records: Buffer[] = [];
   readonly #paths: Buffer[] = [];
   #pathPageUsed = PAGE_BYTES;
@@ -42,9 +44,10 @@ export class ItemTable implements Iterable<SourceItem> {
   #order = new Uint32Array(0);
   #totalBytes = 0;
 
-  /** @param root absolute path of the directory that the relpaths are below */
-  constructor(root: string) {
-    this.#root = root;
+  /** @param below the part of the folder that the relpaths are below: empty, or ends with a slash */
+  constructor(folder: Pick<ContainedDirectory, 'path' | 'openFile'>, below: string) {
+    this.#folder = folder;
+    this.#below = below;
   }
 
   get length(): number {
@@ -57,7 +60,7 @@ export class ItemTable implements Iterable<SourceItem> {
   }
 
   /** @param relpath at most a page of UTF-8, and unlike all others */
-  add(relpath: string, identifier: ItemIdentifier, file: Omit<SourceFile, 'path'>): void {
+  add(relpath: string, identifier: ItemIdentifier, file: FileState): void {
     assert(this.#order.length === 0 && this.#length < FREEZE_ITEMS_MAX);
     const index = this.#length;
     if (index % RECORDS_PER_PAGE === 0) this.#records.push(Buffer.alloc(PAGE_BYTES));
@@ -106,8 +109,10 @@ export class ItemTable implements Iterable<SourceItem> {
     const paths = this.#paths[page.readUInt32LE(at + PATH_PAGE)];
     assert(paths);
     const relpath = paths.toString('utf8', offset, offset + page.readUInt32LE(at + PATH_BYTES));
+    const place = this.#below + relpath;
     return {
-      path: join(this.#root, relpath),
+      path: join(this.#folder.path, place),
+      open: async () => this.#folder.openFile(place),
       relpath,
       identifier: this.#identifier(page, at),
       index,

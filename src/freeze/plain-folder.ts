@@ -1,30 +1,28 @@
-import { lstat } from 'node:fs/promises';
-import { join } from 'node:path';
+import type { ContainedDirectory } from '../contained-directory.ts';
 import { README } from '../ecs/dtool/keys.ts';
-import { readMetadataFile } from './metadata-file.ts';
+import { METADATA_LINK, readMetadataFile } from './metadata-file.ts';
 import type { FreezeProblems } from './problems.ts';
 import type { Source } from './source.ts';
 import { walk } from './walk.ts';
 
 /**
  * A folder that knows nothing of dtool: every file is an item, and a README.yml at the top the README.
- *
- * @param root absolute and free of symbolic links
  */
 export async function readPlainFolder(
-  root: string,
+  folder: ContainedDirectory,
   problems: FreezeProblems,
   signal: AbortSignal,
 ): Promise<Source> {
-  const reserved = await lstat(join(root, '.dtool')).catch(() => undefined);
-  if (reserved) {
+  const reserved = await folder.lstat('.dtool').catch(() => undefined);
+  if (reserved?.isSymbolicLink()) problems.refuse('.dtool', METADATA_LINK);
+  else if (reserved) {
     problems.refuse(
       '.dtool',
       'is the place of dtool\'s metadata, but has no file "dtool"; remove it, or restore it',
     );
   }
   const items = await walk({
-    root,
+    folder,
     below: '',
     skip: (name) => name === README || name === '.dtool',
     problems,
@@ -33,7 +31,7 @@ export async function readPlainFolder(
   return {
     kind: 'folder',
     items,
-    readme: await readMetadataFile(root, README, problems),
+    readme: await readMetadataFile(folder, README, problems),
     tags: [],
     annotations: new Map(),
     overlays: new Map(),

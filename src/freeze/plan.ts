@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { basename } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
+import type { ContainedDirectory } from '../contained-directory.ts';
 import type { AdminMetadata } from '../ecs/dtool/admin-metadata.ts';
 import type { DatasetUuid } from '../ecs/dtool/keys.ts';
 import { nameFlaw } from '../ecs/dtool/names.ts';
@@ -28,8 +29,10 @@ export interface FreezePlan {
 }
 
 export interface PlanOptions {
-  /** Absolute. */
+  /** Absolute: for messages, and for the name of the dataset. */
   readonly directory: string;
+  /** The directory, open for as long as the plan is used. */
+  readonly folder: ContainedDirectory;
   /** As in `FreezeOptions`. */
   readonly name?: string | undefined;
   readonly defaultName?: string | undefined;
@@ -48,13 +51,13 @@ export interface PlanOptions {
  * its manifest.
  *
  * @throws FreezeRefused with all that is wrong
- * @throws UserError when it is no directory, or the signal's reason
+ * @throws the signal's reason
  */
 export async function planFreeze(options: PlanOptions): Promise<FreezePlan> {
-  const { directory, user, createdAt, signal } = options;
+  const { directory, folder, user, createdAt, signal } = options;
   const problems = new FreezeProblems();
   for (const { path, reason } of options.obstacles ?? []) problems.refuse(path, reason);
-  const source = await readSource(directory, problems, signal);
+  const source = await readSource(folder, problems, signal);
   const name = options.name ?? source.admin?.name ?? options.defaultName ?? basename(directory);
   const flaw = nameFlaw(name);
   if (flaw !== undefined) {

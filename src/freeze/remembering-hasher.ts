@@ -1,5 +1,4 @@
 import type { BigIntStats } from 'node:fs';
-import { stat } from 'node:fs/promises';
 import { LRUCache } from 'lru-cache';
 import type { Clock } from '../clock.ts';
 import {
@@ -9,7 +8,7 @@ import {
   REMEMBERED_MD5S_MAX,
   SINGLE_PUT_MAX_BYTES,
 } from '../limits.ts';
-import type { FileHasher, PartedMd5 } from './file-hasher.ts';
+import type { FileHasher, OpenableFile, PartedMd5 } from './file-hasher.ts';
 
 /** The MD5 of a file, and what the file was then. */
 interface Remembered {
@@ -26,8 +25,8 @@ export class RememberingFileHasher implements FileHasher {
   readonly #hasher: FileHasher;
   readonly #clock: Clock;
   readonly #known = new LRUCache<string, Remembered>({ max: REMEMBERED_MD5S_MAX });
-  /** Paths to hash, by when they were written last. */
-  readonly #waiting = new Map<string, number>();
+  /** Files to hash by path, and when they were written last. */
+  readonly #waiting = new Map<string, { readonly file: OpenableFile; readonly writtenAt: number }>();
   readonly #ending = new AbortController();
   #working: Promise<void> | undefined;
 
@@ -36,24 +35,24 @@ export class RememberingFileHasher implements FileHasher {
     this.#clock = clock;
   }
 
-  async md5(path: string, signal: AbortSignal): Promise<string> {
-    const known = this.#known.get(path);
-    if (known && isSame(known.stats, await stat(path, { bigint: true }))) return known.md5;
-    return this.#hasher.md5(path, signal);
+  async md5(file: OpenableFile, signal: AbortSignal): Promise<string> {
+    const known = this.#known.get(file.path);
+    if (known && isSame(known.stats, await statOf(file))) return known.md5;
+    return this.#hasher.md5(file, signal);
   }
 
-  async md5OfParts(path: string, partBytes: number, signal: AbortSignal): Promise<PartedMd5> {
-    return this.#hasher.md5OfParts(path, partBytes, signal);
+  async md5OfParts(file: OpenableFile, partBytes: number, signal: AbortSignal): Promise<PartedMd5> {
+    return this.#hasher.md5OfParts(file, partBytes, signal);
   }
 
   /**
    * A file may have been written, and is closed. Small ones, those that go in parts, and more than fit, are left for the
    * freeze to hash.
    */
-  prepare(path: string): void {
-    this.#waiting.delete(path);
+  prepare(file: OpenableFile): void {
+    this.#waiting.delete(file.path);
     if (this.#ending.signal.aborted || this.#waiting.size === REMEMBERED_MD5_WAITING_MAX) return;
-    this.#waiting.set(path, this.#clock.monotonic());
+    this.#waiting.set(file.path, { file, writtenAt: this.#clock.monotonic() });
     this.#working ??= this.#work().finally(() => {
       this.#working = undefined;
     });
@@ -74,16 +73,16 @@ export class RememberingFileHasher implements FileHasher {
   async #work(): Promise<void> {
     const { signal } = this.#ending;
     for (let next = this.#next(); next; next = this.#next()) {
-      const [path, writtenAt] = next;
+      const [path, { file, writtenAt }] = next;
       try {
         const age = this.#clock.monotonic() - writtenAt;
         if (age < REMEMBERED_MD5_MIN_AGE_MS) {
           await this.#clock.sleep(REMEMBERED_MD5_MIN_AGE_MS - age, signal);
           // Written again meanwhile, it is young again.
-          if (this.#waiting.get(path) !== writtenAt) continue;
+          if (this.#waiting.get(path) !== next[1]) continue;
         }
         this.#waiting.delete(path);
-        await this.#hash(path, signal);
+        await this.#hash(file, signal);
       } catch {
         // Gone, unreadable, or the end: who needs the MD5 finds out.
         this.#waiting.delete(path);
@@ -91,19 +90,24 @@ export class RememberingFileHasher implements FileHasher {
     }
   }
 
-  #next(): readonly [string, number] | undefined {
+  #next(): readonly [string, { readonly file: OpenableFile; readonly writtenAt: number }] | undefined {
     return this.#waiting.entries().next().value;
   }
 
-  async #hash(path: string, signal: AbortSignal): Promise<void> {
-    const before = await stat(path, { bigint: true });
+  async #hash(file: OpenableFile, signal: AbortSignal): Promise<void> {
+    const before = await statOf(file);
     if (!before.isFile() || before.size <= FREEZE_BUFFERED_MAX_BYTES || before.size > SINGLE_PUT_MAX_BYTES)
       return;
-    const known = this.#known.get(path);
+    const known = this.#known.get(file.path);
     if (known && isSame(known.stats, before)) return;
-    const md5 = await this.#hasher.md5(path, signal);
-    if (isSame(before, await stat(path, { bigint: true }))) this.#known.set(path, { md5, stats: before });
+    const md5 = await this.#hasher.md5(file, signal);
+    if (isSame(before, await statOf(file))) this.#known.set(file.path, { md5, stats: before });
   }
+}
+
+async function statOf(file: OpenableFile): Promise<BigIntStats> {
+  await using handle = await file.open();
+  return await handle.stat({ bigint: true });
 }
 
 function isSame(a: BigIntStats, b: BigIntStats): boolean {

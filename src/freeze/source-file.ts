@@ -1,12 +1,14 @@
-import { constants, type BigIntStats } from 'node:fs';
-import { type FileHandle, open, stat } from 'node:fs/promises';
+import type { BigIntStats } from 'node:fs';
+import type { FileHandle } from 'node:fs/promises';
 import { UserError } from '../errors.ts';
+import type { OpenableFile } from './file-hasher.ts';
 import { filePieces } from './file-pieces.ts';
 
-/** A file that was looked at, and what tells whether it is still the same. */
-export interface SourceFile {
-  /** Absolute. */
-  readonly path: string;
+/** A file that was looked at. */
+export interface SourceFile extends OpenableFile, FileState {}
+
+/** What tells whether a file is still the same. */
+export interface FileState {
   /** Bytes. */
   readonly size: number;
   readonly mtimeNs: bigint;
@@ -26,9 +28,8 @@ export class SourceChangedError extends UserError {
   }
 }
 
-export function sourceFile(path: string, stats: BigIntStats): SourceFile {
+export function fileState(stats: BigIntStats): FileState {
   return {
-    path,
     size: Number(stats.size),
     mtimeNs: stats.mtimeNs,
     dev: Number(stats.dev),
@@ -42,7 +43,7 @@ export function sourceFile(path: string, stats: BigIntStats): SourceFile {
  * @throws SourceChangedError
  */
 export async function assertUnchanged(file: SourceFile): Promise<void> {
-  compare(file, await stat(file.path, { bigint: true }).catch(goneFrom(file)));
+  await using _handle = await openUnchanged(file);
 }
 
 /**
@@ -85,9 +86,8 @@ export async function* streamSourceFile(
   if (position < end) throw new SourceChangedError(file.path);
 }
 
-/** Without O_NONBLOCK a FIFO that took the file's place would wait for its writer for ever. */
 async function openUnchanged(file: SourceFile): Promise<FileHandle> {
-  const handle = await open(file.path, constants.O_RDONLY | constants.O_NONBLOCK).catch(goneFrom(file));
+  const handle = await file.open().catch(goneFrom(file));
   try {
     compare(file, await handle.stat({ bigint: true }));
   } catch (error) {

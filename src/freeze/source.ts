@@ -1,10 +1,8 @@
-import { realpath, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import type { ContainedDirectory } from '../contained-directory.ts';
 import type { AdminMetadata } from '../ecs/dtool/admin-metadata.ts';
 import type { ItemIdentifier } from '../ecs/dtool/identifier.ts';
 import type { DatasetUuid } from '../ecs/dtool/keys.ts';
 import type { ManifestItem } from '../ecs/dtool/item-table.ts';
-import { UserError, messageOf } from '../errors.ts';
 import { readDiskDataset } from './disk-dataset.ts';
 import { readPlainFolder } from './plain-folder.ts';
 import type { FreezeProblems } from './problems.ts';
@@ -31,27 +29,19 @@ export interface Source {
 }
 
 /**
- * Reads a directory and tells the three kinds apart by what it holds. What is wrong with it goes to the problems; the
+ * Reads a folder and tells the three kinds apart by what it holds. What is wrong with it goes to the problems; the
  * result then has gaps.
  *
- * @throws UserError when it is no directory, or the signal's reason
+ * @throws the signal's reason
  */
 export async function readSource(
-  directory: string,
+  folder: ContainedDirectory,
   problems: FreezeProblems,
   signal: AbortSignal,
 ): Promise<Source> {
-  let root: string;
-  let isDataset: boolean;
-  try {
-    root = await realpath(directory);
-    if (!(await stat(root)).isDirectory()) throw new Error('it is no directory');
-    isDataset = await stat(join(root, '.dtool', 'dtool')).then(
-      () => true,
-      () => false,
-    );
-  } catch (cause) {
-    throw new UserError(`${directory} can't be frozen: ${messageOf(cause)}`, undefined, { cause });
-  }
-  return isDataset ? readDiskDataset(root, problems, signal) : readPlainFolder(root, problems, signal);
+  const isDataset = await folder.lstat('.dtool/dtool').then(
+    () => true,
+    () => false,
+  );
+  return isDataset ? readDiskDataset(folder, problems, signal) : readPlainFolder(folder, problems, signal);
 }

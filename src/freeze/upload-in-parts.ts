@@ -49,7 +49,7 @@ export async function hashParts(
   signal: AbortSignal,
 ): Promise<PartedMd5> {
   await assertUnchanged(item);
-  const hashed = await hasher.md5OfParts(item.path, partBytesOf(item.size, partBytes), signal);
+  const hashed = await hasher.md5OfParts(item, partBytesOf(item.size, partBytes), signal);
   await assertUnchanged(item);
   if (known !== undefined && hashed.md5 !== known) throw new SourceChangedError(item.path);
   return hashed;

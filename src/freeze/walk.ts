@@ -1,7 +1,6 @@
 import { isUtf8 } from 'node:buffer';
-import { constants, type BigIntStats, type Dirent } from 'node:fs';
-import { access, readdir, realpath, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import type { BigIntStats, Dirent } from 'node:fs';
+import type { ContainedDirectory } from '../contained-directory.ts';
 import { messageOf } from '../errors.ts';
 import { forEachBounded } from '../for-each-bounded.ts';
 import { FREEZE_FILE_CHECKS_MAX, FREEZE_ITEMS_MAX, OBJECT_MAX_BYTES } from '../limits.ts';
@@ -9,11 +8,11 @@ import { identifierOf } from '../ecs/dtool/identifier.ts';
 import { RELPATH_MAX_BYTES } from '../ecs/dtool/item-metadata.ts';
 import { ItemTable } from './item-table.ts';
 import type { FreezeProblems } from './problems.ts';
-import { sourceFile } from './source-file.ts';
+import { fileState } from './source-file.ts';
 
 export interface WalkOptions {
-  /** Absolute and free of symbolic links: the directory that these may point into. */
-  readonly root: string;
+  /** The directory that symbolic links may point into. */
+  readonly folder: ContainedDirectory;
   /** The part of it that holds the items, as the start of their paths: empty, or ends with a slash. */
   readonly below: string;
   /** Whether an entry of the top directory is left out. */
@@ -42,39 +41,46 @@ interface Ancestry {
   readonly parent: Ancestry | undefined;
 }
 
+interface FoundDirectory {
+  /** Empty, or ends with a slash. */
+  readonly relpath: string;
+  /** Without links, below the folder. */
+  readonly place: string;
+  readonly ancestry: Ancestry;
+}
+
 class Walk {
   readonly #options: WalkOptions;
   readonly #items: ItemTable;
 
   constructor(options: WalkOptions) {
     this.#options = options;
-    this.#items = new ItemTable(join(options.root, options.below));
+    this.#items = new ItemTable(options.folder, options.below);
   }
 
   async run(): Promise<ItemTable> {
-    const { root, below, problems } = this.#options;
-    const path = join(root, below);
-    if (!isInside(root, await realpath(path))) {
+    const { folder, below, problems } = this.#options;
+    const place = await folder.resolve(below);
+    if (place === undefined) {
       problems.refuse(below, 'is a symbolic link that leaves the directory; put a copy in its place');
       return this.#items;
     }
-    const top = await stat(path, { bigint: true });
-    await this.#directory('', { dev: top.dev, ino: top.ino, parent: undefined });
+    const { dev, ino } = await folder.lstat(place);
+    await this.#directory({ relpath: '', place, ancestry: { dev, ino, parent: undefined } });
     return this.#items;
   }
 
-  /** @param relpath empty, or ends with a slash */
-  async #directory(relpath: string, ancestry: Ancestry): Promise<void> {
-    const { skip, problems, signal } = this.#options;
-    let entries: Dirent<Buffer>[];
+  async #directory({ relpath, place, ancestry }: FoundDirectory): Promise<void> {
+    const { folder, skip, problems, signal } = this.#options;
+    let entries: readonly Dirent<Buffer>[];
     try {
-      entries = await readdir(this.#pathOf(relpath), { encoding: 'buffer', withFileTypes: true });
+      entries = await folder.readDirectory(place);
     } catch (error) {
       return problems.refuse(this.#shown(relpath), `can't be read: ${messageOf(error)}`);
     }
     if (entries.length === 0 && relpath !== '')
       problems.warn(this.#shown(relpath), 'is an empty directory, which a dataset has no place for');
-    const directories: { readonly relpath: string; readonly ancestry: Ancestry }[] = [];
+    const directories: FoundDirectory[] = [];
     const visit = async (entry: Dirent<Buffer>): Promise<void> => {
       if (!isUtf8(entry.name)) {
         return problems.refuse(
@@ -84,42 +90,46 @@ class Walk {
       }
       const name = entry.name.toString();
       if (relpath === '' && skip(name)) return;
-      const found = await this.#look(relpath + name, entry, ancestry);
+      const found = await this.#look(relpath + name, place === '' ? name : `${place}/${name}`, ancestry);
       if (found) directories.push(found);
     };
     await forEachBounded(entries, FREEZE_FILE_CHECKS_MAX, visit, signal);
-    for (const found of directories) await this.#directory(found.relpath, found.ancestry);
+    for (const found of directories) await this.#directory(found);
   }
 
-  /** Takes a file, and tells of a directory. */
-  async #look(
-    relpath: string,
-    entry: Dirent<Buffer>,
-    parent: Ancestry,
-  ): Promise<{ readonly relpath: string; readonly ancestry: Ancestry } | undefined> {
-    const { problems, root } = this.#options;
+  /**
+   * Takes a file, and tells of a directory.
+   *
+   * @param entry its place
+   */
+  async #look(relpath: string, entry: string, parent: Ancestry): Promise<FoundDirectory | undefined> {
+    const { problems, folder } = this.#options;
     const refuse = (reason: string): undefined => {
       problems.refuse(this.#shown(relpath), reason);
     };
-    const path = this.#pathOf(relpath);
+    let place: string | undefined = entry;
     let stats: BigIntStats;
     try {
-      if (entry.isSymbolicLink()) {
-        if (!isInside(root, await realpath(path))) {
-          return refuse('is a symbolic link that leaves the directory; put a copy in its place');
-        }
-      }
-      stats = await stat(path, { bigint: true });
+      stats = await folder.lstat(entry);
     } catch (error) {
-      if (!entry.isSymbolicLink()) return refuse(`can't be read: ${messageOf(error)}`);
-      return refuse(`is a symbolic link that leads nowhere; remove it (${messageOf(error)})`);
+      return refuse(`can't be read: ${messageOf(error)}`);
+    }
+    if (stats.isSymbolicLink()) {
+      try {
+        place = await folder.resolve(entry);
+        if (place === undefined)
+          return refuse('is a symbolic link that leaves the directory; put a copy in its place');
+        stats = await folder.lstat(place);
+      } catch (error) {
+        return refuse(`is a symbolic link that leads nowhere; remove it (${messageOf(error)})`);
+      }
     }
     if (stats.isDirectory()) {
       for (let above: Ancestry | undefined = parent; above; above = above.parent) {
         if (above.ino === stats.ino && above.dev === stats.dev)
           return refuse('is a symbolic link to a directory that it is in; remove it');
       }
-      return { relpath: `${relpath}/`, ancestry: { dev: stats.dev, ino: stats.ino, parent } };
+      return { relpath: `${relpath}/`, place, ancestry: { dev: stats.dev, ino: stats.ino, parent } };
     }
     if (!stats.isFile()) return refuse(`is ${kindOf(stats)}, which can't be an item; remove it`);
     if (relpath.includes('\n')) return refuse('has a line break in its path, which dtool refuses; rename it');
@@ -128,27 +138,19 @@ class Walk {
     if (stats.size > OBJECT_MAX_BYTES)
       return refuse('is larger than 5 TiB, the most that an object of S3 can have; split it');
     try {
-      await access(path, constants.R_OK);
+      await folder.assertReadable(place);
     } catch (error) {
       return refuse(`can't be read: ${messageOf(error)}`);
     }
     if (this.#items.length === FREEZE_ITEMS_MAX)
       return refuse(`is one more than the ${FREEZE_ITEMS_MAX} items that a dataset can have; make several`);
-    this.#items.add(relpath, identifierOf(relpath), sourceFile(path, stats));
+    this.#items.add(relpath, identifierOf(relpath), fileState(stats));
     return undefined;
-  }
-
-  #pathOf(relpath: string): string {
-    return join(this.#options.root, this.#options.below, relpath);
   }
 
   #shown(relpath: string): string {
     return this.#options.below + relpath;
   }
-}
-
-function isInside(root: string, path: string): boolean {
-  return path === root || path.startsWith(root === '/' ? root : `${root}/`);
 }
 
 /** Bytes that are no UTF-8, readably and without loss. */

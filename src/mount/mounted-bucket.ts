@@ -6,12 +6,13 @@ import { KnownBucket } from '../cache/known-bucket.ts';
 import type { MetadataCache } from '../cache/metadata-cache.ts';
 import type { Clock } from '../clock.ts';
 import type { BucketConfig } from '../config.ts';
+import { openBeneath } from '../contained-directory.ts';
 import type { BucketStore } from '../ecs/bucket-store.ts';
 import { isDatasetUuid, itemKey, registrationKey } from '../ecs/dtool/keys.ts';
 import type { OpenedStore } from '../ecs/dtool/open-stores.ts';
 import type { ObjectStore } from '../ecs/object-store.ts';
 import { FsError, UserError, messageOf } from '../errors.ts';
-import type { FileHasher } from '../freeze/file-hasher.ts';
+import type { FileHasher, OpenableFile } from '../freeze/file-hasher.ts';
 import type { FrozenDataset } from '../freeze/freeze.ts';
 import type { FreezeUser } from '../freeze/readme.ts';
 import type { RememberingFileHasher } from '../freeze/remembering-hasher.ts';
@@ -108,7 +109,7 @@ export class MountedBucket implements StagedBucket {
         ownership: tree.ownership,
         clock,
         log,
-        onSettled: (path) => hasher.prepare(path),
+        onSettled: (path) => hasher.prepare({ path, open: async () => openBeneath(area.path, path) }),
         freeze: async (folder, name) => freezeByRename(freezes, folder, name),
         onMoved: (name) => tree.invalidation.invalidateEntry(root.directory, name),
         onRemoved: ({ name, directory }) => {
@@ -207,9 +208,9 @@ async function freezeByRename(freezes: StagedFreezes, folder: StagedFolder, name
 function* contentsOf(
   bucket: string,
   { uuid, keyPrefix, items }: FrozenDataset,
-): Generator<{ readonly content: Content; readonly path: string }, void, undefined> {
-  for (const { path, ...item } of items) {
+): Generator<{ readonly content: Content; readonly open: OpenableFile['open'] }, void, undefined> {
+  for (const { path: _path, open, ...item } of items) {
     const content = itemContent({ bucket, uuid }, item, itemKey(keyPrefix, item.identifier), true);
-    yield { content, path };
+    yield { content, open };
   }
 }

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { type FileHandle, mkdtemp, open, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
@@ -12,14 +12,21 @@ import { copied } from '../support/copied.ts';
 import { randomBytesOf } from '../support/datasets.ts';
 import { MemoryObjectStore } from '../support/memory-object-store.ts';
 
-async function fileOf(name: string, bytes: Buffer): Promise<{ content: Content; path: string }> {
+async function fileOf(
+  name: string,
+  bytes: Buffer,
+): Promise<{ content: Content; path: string; open: () => Promise<FileHandle> }> {
   const directory = await mkdtemp(join(tmpdir(), 'fill-'));
   onTestFinished(() => rm(directory, { recursive: true }));
   const path = join(directory, 'file');
   await writeFile(path, bytes);
   const hash = createHash('md5').update(bytes).digest('hex');
   const item = { identifier: name, hash, size: bytes.length, timestamp: 0 };
-  return { content: itemContent({ bucket: 'bucket', uuid: 'u' }, item, `u/${name}`, true), path };
+  return {
+    content: itemContent({ bucket: 'bucket', uuid: 'u' }, item, `u/${name}`, true),
+    path,
+    open: async () => open(path),
+  };
 }
 
 const { signal } = new AbortController();
@@ -41,10 +48,11 @@ test('what was filled in is read without a request, as far as a part of the cach
 
 test('a file that is not what was uploaded is left out', async () => {
   const cache = new BlockCache(8 * MiB);
-  const { content, path } = await fileOf('changed', Buffer.from('before'));
+  const file = await fileOf('changed', Buffer.from('before'));
+  const { path } = file;
   await writeFile(path, 'behind');
-  await fillFromFiles(cache, { bucket: 'bucket' }, [{ content, path }]);
+  await fillFromFiles(cache, { bucket: 'bucket' }, [file]);
   await writeFile(path, 'short');
-  await fillFromFiles(cache, { bucket: 'bucket' }, [{ content, path }]);
+  await fillFromFiles(cache, { bucket: 'bucket' }, [file]);
   expect(cache.statistics.blocks).toBe(0);
 });

@@ -1,5 +1,5 @@
 import { createHash, randomUUID } from 'node:crypto';
-import { rm, writeFile } from 'node:fs/promises';
+import { rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { identifierOf } from '../../src/ecs/dtool/identifier.ts';
@@ -65,6 +65,30 @@ function layout(type: 'protodataset' | 'dataset', more: Readonly<Record<string, 
 const text = (store: MemoryObjectStore, key: string): string | undefined => store.peek(key)?.toString();
 
 describe('a dataset in the layout that dtool has on disk', () => {
+  test('no file of .dtool is read through a link, to wherever it leads', async () => {
+    const { files } = layout('dataset');
+    const directory = await folderOf(files);
+    const elsewhere = await folderOf({ 'tags/private-key': '', secret: '{}' });
+    const instead = async (name: string, target: string): Promise<void> => {
+      await rm(join(directory, '.dtool', name), { recursive: true });
+      await symlink(target, join(directory, '.dtool', name));
+    };
+    await instead('tags', join(elsewhere, 'tags'));
+    await instead('annotations/species.json', join(elsewhere, 'secret'));
+    await instead('overlays/good.json', '../structure.json');
+    const store = new MemoryObjectStore();
+    const link = 'is a symbolic link, and metadata is read through none; put a copy in its place';
+    expect(await refusalOf(freezeTo(store, directory))).toEqual([
+      `.dtool/annotations/species.json ${link}`,
+      `.dtool/overlays/good.json ${link}`,
+      `.dtool/tags ${link}`,
+    ]);
+    await instead('dtool', join(elsewhere, 'secret'));
+    await instead('manifest.json', join(elsewhere, 'secret'));
+    expect(await refusalOf(freezeTo(store, directory))).toContain(`.dtool/dtool ${link}`);
+    expect(store.requests.put).toBe(0);
+  });
+
   test('not frozen: uuid and creator are kept, metadata is taken over, fragments become overlays', async () => {
     const { uuid, files } = layout('protodataset');
     const store = new MemoryObjectStore();

@@ -1,9 +1,13 @@
+import { execFile } from 'node:child_process';
+import { renameSync, symlinkSync } from 'node:fs';
 import { chmod, mkdir, readdir, readFile, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
+import { promisify } from 'node:util';
 import * as fc from 'fast-check';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { DatasetReader } from '../../src/ecs/dtool/dataset-reader.ts';
+import type { OpenableFile } from '../../src/freeze/file-hasher.ts';
 import { MemoryObjectStore } from '../support/memory-object-store.ts';
 import {
   base64,
@@ -88,6 +92,62 @@ describe('a plain folder', () => {
     const found = await readBack(store, await onlyDataset(store));
     expect([...found.keys()].toSorted()).toEqual(['latest/out.csv', 'link.csv', 'run-1/out.csv']);
   });
+
+  test('links back into the folder by its own path, and by way of the directory above, are followed', async () => {
+    const directory = await folderOf({ 'run-1/out.csv': 'data' });
+    await symlink(join(directory, 'run-1'), join(directory, 'absolute'));
+    await symlink('../results/run-1/../run-1', join(directory, 'around'));
+    const store = new MemoryObjectStore();
+    await freezeTo(store, directory);
+    const found = await readBack(store, await onlyDataset(store));
+    expect([...found.keys()].toSorted()).toEqual(['absolute/out.csv', 'around/out.csv', 'run-1/out.csv']);
+  });
+
+  test('metadata is read through no link, and a FIFO in its place is refused', async () => {
+    const store = new MemoryObjectStore();
+    const secret = join(await scratch(), 'secret.yml');
+    await writeFile(secret, 'key: secret');
+    const link = 'is a symbolic link, and metadata is read through none; put a copy in its place';
+    const directory = await folderOf({ 'data.csv': 'data', 'real.yml': 'description: inside' });
+    for (const target of [secret, 'real.yml', 'nowhere']) {
+      await symlink(target, join(directory, 'README.yml'));
+      expect(await refusalOf(freezeTo(store, directory))).toEqual([`README.yml ${link}`]);
+      await rm(join(directory, 'README.yml'));
+    }
+    await promisify(execFile)('mkfifo', [join(directory, 'README.yml')]);
+    expect(await refusalOf(freezeTo(store, directory))).toEqual([
+      "README.yml can't be read: it is no regular file",
+    ]);
+    await rm(join(directory, 'README.yml'));
+    await symlink(dirname(secret), join(directory, '.dtool'));
+    expect(await refusalOf(freezeTo(store, directory))).toEqual([`.dtool ${link}`]);
+    expect(store.requests.put).toBe(0);
+  });
+
+  test.each(['file', 'directory'])(
+    'a %s swapped for a link out of the folder is not opened',
+    async (what) => {
+      const directory = await folderOf({ 'sub/a.txt': 'harmless', 'sub/b.bin': Buffer.alloc(2 << 20, 1) });
+      const outside = await scratch();
+      await writeTree(outside, { 'a.txt': 'secret 8', 'b.bin': Buffer.alloc(2 << 20, 2) });
+      const store = new MemoryObjectStore();
+      let isSwapped = false;
+      const onProgress = ({ phase }: { readonly phase: string }): void => {
+        if (phase !== 'uploading' || isSwapped) return;
+        isSwapped = true;
+        const names = what === 'file' ? ['sub/a.txt', 'sub/b.bin'] : ['sub'];
+        for (const name of names) {
+          renameSync(join(directory, name), join(directory, `${basename(name)}-was`));
+          symlinkSync(join(outside, name.slice(4)), join(directory, name));
+        }
+      };
+      const outcome = await freezeTo(store, directory, { onProgress }).catch((error: unknown) => error);
+      expect(isSwapped).toBe(true);
+      if (what === 'file') expect(String(outcome)).toMatch(/changed while it was frozen/);
+      for (const { key } of (await store.listPage({ prefix: '' })).objects)
+        expect(store.peek(key)?.includes('secret')).toBe(false);
+    },
+  );
 
   test('the README is made from the template of the user, or has the usual keys', async () => {
     const store = new MemoryObjectStore();
@@ -188,7 +248,7 @@ describe('a plain folder', () => {
     let grown = false;
     const hasher = {
       ...inlineHasher,
-      md5: async (path: string) => {
+      md5: async ({ path }: OpenableFile) => {
         if (!grown) await writeFile(path, Buffer.alloc(2 << 20, 2));
         grown = true;
         return 'd41d8cd98f00b204e9800998ecf8427e';

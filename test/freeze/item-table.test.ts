@@ -3,6 +3,8 @@ import { expect, test } from 'vitest';
 import type { ItemIdentifier } from '../../src/ecs/dtool/identifier.ts';
 import { ItemTable } from '../../src/freeze/item-table.ts';
 
+const FOLDER = { path: '/root', openFile: async () => Promise.reject(new Error('nothing is opened')) };
+
 /** Few different starts, so that many identifiers share one. */
 const identifier = fc
   .tuple(fc.constantFrom('00000000', '00000001', 'ffffffff', '80000000'), fc.stringMatching(/^[0-9a-f]{32}$/))
@@ -18,7 +20,7 @@ const relpath = fc.string({ minLength: 1, maxLength: 700, unit: 'grapheme' });
 test('property: what was added is there, in the order of the identifiers, and found by them', () => {
   fc.assert(
     fc.property(fc.uniqueArray(fc.tuple(identifier, relpath, file), { selector: ([id]) => id }), (added) => {
-      const table = new ItemTable('/root');
+      const table = new ItemTable(FOLDER, 'data/');
       for (const [id, path, attributes] of added) table.add(path, id, attributes);
       table.sort();
       const sorted = added.toSorted(([a], [b]) => (a < b ? -1 : 1));
@@ -37,7 +39,7 @@ test('property: what was added is there, in the order of the identifiers, and fo
 });
 
 test('more than a page of records and of paths', () => {
-  const table = new ItemTable('/root');
+  const table = new ItemTable(FOLDER, 'data/');
   const count = 40_000;
   for (let number = 0; number < count; number += 1) {
     const id = ((number * 2_654_435_761) % 2 ** 32)
@@ -56,7 +58,7 @@ test('more than a page of records and of paths', () => {
   for (const { identifier: id, relpath: path, size, ino, path: full } of table) {
     expect(id > before).toBe(true);
     before = id;
-    if (path !== `item ${size} ${'x'.repeat(size % 60)}` || ino !== size || full !== `/root/${path}`)
+    if (path !== `item ${size} ${'x'.repeat(size % 60)}` || ino !== size || full !== `/root/data/${path}`)
       throw new Error(`${path} is not item ${size}`);
   }
   expect(table.length).toBe(count);

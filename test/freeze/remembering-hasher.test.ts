@@ -5,7 +5,7 @@ import type { FileHasher } from '../../src/freeze/file-hasher.ts';
 import { RememberingFileHasher } from '../../src/freeze/remembering-hasher.ts';
 import { MiB } from '../../src/limits.ts';
 import { InstantClock } from '../support/instant-clock.ts';
-import { inlineHasher, scratch, writeTree } from './support.ts';
+import { fileAt, inlineHasher, scratch, writeTree } from './support.ts';
 
 const { signal } = new AbortController();
 
@@ -15,9 +15,9 @@ async function hashing(): Promise<{ hasher: RememberingFileHasher; hashed: strin
   const hashed: string[] = [];
   const counting: FileHasher = {
     ...inlineHasher,
-    md5: async (path, given) => {
-      hashed.push(path);
-      return inlineHasher.md5(path, given);
+    md5: async (file, given) => {
+      hashed.push(file.path);
+      return inlineHasher.md5(file, given);
     },
   };
   return {
@@ -29,12 +29,12 @@ async function hashing(): Promise<{ hasher: RememberingFileHasher; hashed: strin
 
 test('what was written and left alone is hashed once, beforehand', async () => {
   const { hasher, hashed, path } = await hashing();
-  hasher.prepare(path);
-  hasher.prepare(path);
+  hasher.prepare(fileAt(path));
+  hasher.prepare(fileAt(path));
   await hasher.settled();
   expect(hashed).toEqual([path]);
-  expect(await hasher.md5(path, signal)).toBe(await inlineHasher.md5(path, signal));
-  hasher.prepare(path);
+  expect(await hasher.md5(fileAt(path), signal)).toBe(await inlineHasher.md5(fileAt(path), signal));
+  hasher.prepare(fileAt(path));
   await hasher.settled();
   expect(hashed).toEqual([path]);
 });
@@ -42,11 +42,11 @@ test('what was written and left alone is hashed once, beforehand', async () => {
 test('what has changed since is hashed anew, even with the size and time of before', async () => {
   const { hasher, hashed, path } = await hashing();
   await utimes(path, 1, 1);
-  hasher.prepare(path);
+  hasher.prepare(fileAt(path));
   await hasher.settled();
   await writeFile(path, Buffer.alloc(2 * MiB, 2));
   await utimes(path, 1, 1);
-  expect(await hasher.md5(path, signal)).toBe(await inlineHasher.md5(path, signal));
+  expect(await hasher.md5(fileAt(path), signal)).toBe(await inlineHasher.md5(fileAt(path), signal));
   expect(hashed).toEqual([path, path]);
 });
 
@@ -62,23 +62,23 @@ test('what changes while it is hashed is not remembered', async () => {
     },
   };
   const hasher = new RememberingFileHasher(changing, new InstantClock());
-  hasher.prepare(path);
+  hasher.prepare(fileAt(path));
   await hasher.settled();
-  await hasher.md5(path, signal);
+  await hasher.md5(fileAt(path), signal);
   expect(hashed).toHaveLength(2);
   expect(hashed[0]).not.toBe(hashed[1]);
 });
 
 test('small files, files that are gone, and the end', async () => {
   const { hasher, hashed, path } = await hashing();
-  hasher.prepare(join(path, '../small'));
-  hasher.prepare(join(path, '../missing'));
+  hasher.prepare(fileAt(join(path, '../small')));
+  hasher.prepare(fileAt(join(path, '../missing')));
   await hasher.settled();
   expect(hashed).toEqual([]);
-  hasher.prepare(path);
+  hasher.prepare(fileAt(path));
   await hasher.close();
-  hasher.prepare(path);
+  hasher.prepare(fileAt(path));
   await hasher.settled();
   await rm(path);
-  await expect(hasher.md5(path, signal)).rejects.toThrow('ENOENT');
+  await expect(hasher.md5(fileAt(path), signal)).rejects.toThrow('ENOENT');
 });

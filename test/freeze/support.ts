@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, open, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { onTestFinished } from 'vitest';
@@ -8,7 +8,7 @@ import { type DatasetUuid, isDatasetUuid } from '../../src/ecs/dtool/keys.ts';
 import { type DatasetEntry, readRegistry } from '../../src/ecs/dtool/registry.ts';
 import type { ObjectStore } from '../../src/ecs/object-store.ts';
 import { freeze, type FreezeOptions, type FreezeResult } from '../../src/freeze/freeze.ts';
-import type { FileHasher } from '../../src/freeze/file-hasher.ts';
+import type { FileHasher, OpenableFile } from '../../src/freeze/file-hasher.ts';
 import { FreezeRefused } from '../../src/freeze/problems.ts';
 import { systemClock } from '../../src/clock.ts';
 
@@ -19,14 +19,24 @@ export const USER = {
   readmeTemplatePath: undefined,
 };
 
+async function contentOf(file: OpenableFile): Promise<Buffer> {
+  await using handle = await file.open();
+  return await handle.readFile();
+}
+
+/** A file as hashers take it. */
+export function fileAt(path: string): OpenableFile {
+  return { path, open: async () => open(path) };
+}
+
 /** Hashes without a thread: Node 20 runs no TypeScript in one. */
 export const inlineHasher: FileHasher = {
-  md5: async (path) =>
+  md5: async (file) =>
     createHash('md5')
-      .update(await readFile(path))
+      .update(await contentOf(file))
       .digest('hex'),
-  md5OfParts: async (path, partBytes) => {
-    const content = await readFile(path);
+  md5OfParts: async (file, partBytes) => {
+    const content = await contentOf(file);
     const starts = Array.from(
       { length: Math.ceil(content.length / partBytes) },
       (_, part) => part * partBytes,

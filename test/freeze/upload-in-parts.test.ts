@@ -6,6 +6,7 @@ import { decorate, type StoreRequest } from '../../src/ecs/decorated-object-stor
 import { partBytesOf } from '../../src/ecs/multipart-upload.ts';
 import { type ObjectStore, StoreError, type StoreErrorReason } from '../../src/ecs/object-store.ts';
 import { createRetryingObjectStore } from '../../src/ecs/retrying-object-store.ts';
+import type { OpenableFile } from '../../src/freeze/file-hasher.ts';
 import type { FreezeProgress } from '../../src/freeze/progress.ts';
 import { GiB, MiB, OBJECT_MAX_BYTES, SINGLE_PUT_MAX_BYTES, UPLOAD_PARTS_MAX } from '../../src/limits.ts';
 import { InstantClock } from '../support/instant-clock.ts';
@@ -236,7 +237,7 @@ test('a file that changes between the hash and the upload is refused and named, 
   await utimes(path, 1_700_000_000, 1_700_000_000);
   const hasher = {
     ...inlineHasher,
-    md5OfParts: async (file: string, partBytes: number, signal: AbortSignal) => {
+    md5OfParts: async (file: OpenableFile, partBytes: number, signal: AbortSignal) => {
       const result = await inlineHasher.md5OfParts(file, partBytes, signal);
       // As through a memory map: neither size nor time tell.
       await writeFile(
