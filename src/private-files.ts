@@ -1,7 +1,7 @@
-import { fchmodSync, fstatSync, openSync } from 'node:fs';
+import { closeSync, constants, fchmodSync, fstatSync, openSync, type Stats, statSync } from 'node:fs';
 import { chmod, mkdir, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { UserError } from './errors.ts';
+import { hasErrorCode, UserError } from './errors.ts';
 
 /**
  * Makes sure that a directory of this program's own is there and lets nobody else in: a missing one is made with mode
@@ -40,18 +40,62 @@ export async function makePrivateDirectory(path: string): Promise<void> {
 
 /**
  * Opens a file to append to: a missing one is made with mode 0600, a regular one that others may read or write is closed
- * to them.
+ * to them. Where others may write to its directory, they may have put anything there: the file then has to be a regular one
+ * of this user, and no link to one.
  *
  * @returns its descriptor
- * @throws the file system's error, also where the file is somebody else's and open to others
+ * @throws UserError when the file is another user's, or not of the kind that it has to be; the file system's error
  */
 export function openPrivateFile(path: string): number {
-  const file = openSync(path, 'a', 0o600);
-  const found = fstatSync(file);
-  if (found.isFile() && (found.mode & OF_OTHERS) !== 0) fchmodSync(file, 0o600);
-  return file;
+  const isShared = othersMayWrite(statSync(dirname(path)));
+  let file: number;
+  try {
+    file = openSync(path, appendFlags(isShared), 0o600);
+  } catch (error) {
+    throw openError(path, isShared, error);
+  }
+  try {
+    if (isOpenToOthers(path, isShared, fstatSync(file))) fchmodSync(file, 0o600);
+    return file;
+  } catch (error) {
+    closeSync(file);
+    throw error;
+  }
+}
+
+/** Whether what stat(2) said this of belongs to the user who runs the program. */
+export function isOurs({ uid }: { readonly uid: number }): boolean {
+  return uid === (process.getuid?.() ?? uid);
+}
+
+/** Whether others may have put anything into a directory. */
+function othersMayWrite(directory: Stats): boolean {
+  return (directory.mode & WRITABLE_BY_OTHERS) !== 0 || !(directory.uid === 0 || isOurs(directory));
+}
+
+function appendFlags(isShared: boolean): number {
+  const append = constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT | constants.O_NOCTTY;
+  // A FIFO would wait for its reader for ever.
+  return isShared ? append | constants.O_NOFOLLOW | constants.O_NONBLOCK : append;
+}
+
+function openError(path: string, isShared: boolean, error: unknown): unknown {
+  const isNoFile = hasErrorCode(error, 'ELOOP') || hasErrorCode(error, 'ENXIO');
+  return isShared && isNoFile ? notOurs(path, 'is a symbolic link or a pipe', error) : error;
+}
+
+/** @throws UserError when the file is none that may be used */
+function isOpenToOthers(path: string, isShared: boolean, found: Stats): boolean {
+  if (isShared && !found.isFile()) throw notOurs(path, 'is no regular file');
+  if (found.isFile() && !isOurs(found)) throw notOurs(path, `belongs to another user (${found.uid})`);
+  return found.isFile() && (found.mode & OF_OTHERS) !== 0;
+}
+
+function notOurs(path: string, flaw: string, cause?: unknown): UserError {
+  return new UserError(`${path} ${flaw}, and may have been put there by others`, undefined, { cause });
 }
 
 const OF_OTHERS = 0o077;
 const WRITABLE_BY_ALL = 0o002;
+const WRITABLE_BY_OTHERS = 0o022;
 const STICKY = 0o1000;

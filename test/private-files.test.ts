@@ -1,4 +1,5 @@
-import { closeSync, writeSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { closeSync, constants, openSync, writeSync } from 'node:fs';
 import { chmod, chown, mkdir, mkdtemp, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -69,4 +70,39 @@ test('a private file is made, appended to, and closed to others', async () => {
     await chmod(path, mode);
   }
   expect(await readFile(path, 'utf8')).toBe('xxx');
+});
+
+describe('where others may write, a private file', () => {
+  const opening = async (path: string): Promise<void> => closeSync(openPrivateFile(path));
+  const isRoot = process.getuid?.() === 0;
+  beforeEach(() => chmod(above, 0o777));
+  const path = (): string => join(above, 'file');
+
+  test('is made', async () => {
+    await opening(path());
+    expect(await modeOf(path())).toBe(0o600);
+  });
+
+  test('is no link, wherever it leads', async () => {
+    await writeFile(join(above, 'mine'), 'mine');
+    await symlink('mine', path());
+    await expect(opening(path())).rejects.toThrow('is a symbolic link or a pipe');
+    await chmod(above, 0o700);
+    await opening(path());
+  });
+
+  test('is no pipe, whether or not somebody reads it, and nothing waits for that', async () => {
+    execFileSync('mkfifo', [path()]);
+    await expect(opening(path())).rejects.toThrow('is a symbolic link or a pipe');
+    const reader = openSync(path(), constants.O_RDONLY | constants.O_NONBLOCK);
+    await expect(opening(path())).rejects.toThrow('is no regular file');
+    closeSync(reader);
+  });
+
+  test.skipIf(!isRoot)(`is not somebody else’s${isRoot ? '' : ' [skipped: not root]'}`, async () => {
+    await writeFile(path(), '');
+    await chmod(path(), 0o600);
+    await chown(path(), NOBODY, NOBODY);
+    await expect(opening(path())).rejects.toThrow(`belongs to another user (${NOBODY})`);
+  });
 });

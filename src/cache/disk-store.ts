@@ -5,7 +5,7 @@ import { LRUCache } from 'lru-cache';
 import PQueue from 'p-queue';
 import type { Clock } from '../clock.ts';
 import { UserError, hasErrorCode, messageOf } from '../errors.ts';
-import { makePrivateDirectory } from '../private-files.ts';
+import { isOurs, makePrivateDirectory } from '../private-files.ts';
 import {
   DISK_PAGE_BYTES,
   DISK_TOUCHED_FILES_MAX,
@@ -232,8 +232,11 @@ export class DiskStore {
   ): Promise<void> {
     const [first = 0] = run;
     const path = extentPath(this.#directory, content.key, extentOf(first));
-    await using file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW);
-    const { size } = await file.stat();
+    await using file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+    const stat = await file.stat();
+    // Another user who may write above has put a directory in the place of ours.
+    if (!stat.isFile() || !isOurs(stat)) return;
+    const { size } = stat;
     // Memory that is taken for what is not there would be most of what a first reader leaves to the garbage collector.
     const present = run.filter((block) => slotOffset(block) < size);
     if (present.length === 0) return;
@@ -380,12 +383,14 @@ function runsOf(blocks: readonly number[]): readonly (readonly number[])[] {
 }
 
 async function openForWriting(path: string): Promise<FileHandle> {
-  const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_NOFOLLOW;
-  try {
-    return await open(path, flags, 0o600);
-  } catch (error) {
+  const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+  const file = await open(path, flags, 0o600).catch(async (error: unknown) => {
     if (!hasErrorCode(error, 'ENOENT')) throw error;
     await mkdir(dirname(path), { recursive: true, mode: 0o700 });
     return open(path, flags, 0o600);
-  }
+  });
+  const stat = await file.stat();
+  if (stat.isFile() && isOurs(stat)) return file;
+  await file.close();
+  throw new Error(`${path} is not ours`);
 }

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import {
   closeSync,
   constants,
+  fstatSync,
   lstatSync,
   openSync,
   readSync,
@@ -12,6 +13,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { hasErrorCode } from '../errors.ts';
+import { isOurs } from '../private-files.ts';
 import {
   BLOCK_BYTES,
   DISK_EXTENT_BLOCKS,
@@ -210,11 +212,16 @@ function withExtent(
 ): boolean {
   let file: number;
   try {
-    file = openSync(extentPath(directory, content.key, extent), flags | constants.O_NOFOLLOW);
+    file = openSync(
+      extentPath(directory, content.key, extent),
+      flags | constants.O_NOFOLLOW | constants.O_NONBLOCK,
+    );
   } catch {
     return false;
   }
   try {
+    const stat = fstatSync(file);
+    if (!stat.isFile() || !isOurs(stat)) return false;
     const first = extent * DISK_EXTENT_BLOCKS;
     const end = Math.min(blockCount(content), first + DISK_EXTENT_BLOCKS);
     for (let block = first; block < end; block += 1) if (!visit(file, block)) return false;

@@ -1,14 +1,16 @@
 import { createHash, randomBytes } from 'node:crypto';
+import { constants } from 'node:fs';
 import { open, readdir, rename, rm, stat, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from '../log.ts';
 import { hasErrorCode, messageOf } from '../errors.ts';
-import { makePrivateDirectory } from '../private-files.ts';
+import { isOurs, makePrivateDirectory } from '../private-files.ts';
 import { KiB, METADATA_WRITE_AFTER_MS, MiB } from '../limits.ts';
 
 /** Told apart from what other versions of the format, or other programs, may have left. */
 const MAGIC = Buffer.from('dtool-ecs-mount metadata 1\n');
+const READ = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 const DIGEST_BYTES = 32;
 const HEAD_BYTES = MAGIC.length + DIGEST_BYTES;
 /** Read, written and hashed at a time: nothing else is held up for longer. */
@@ -56,9 +58,10 @@ export class MetadataCache {
   async get(name: string): Promise<readonly Uint8Array[] | undefined> {
     const path = this.#pathOf(name);
     try {
-      await using file = await open(path, 'r');
-      const { size, uid } = await file.stat();
-      if (uid !== (process.getuid?.() ?? uid)) throw new Error('it belongs to somebody else');
+      await using file = await open(path, READ);
+      const stat = await file.stat();
+      const { size } = stat;
+      if (!stat.isFile() || !isOurs(stat)) throw new Error('it belongs to somebody else');
       if (size > this.#maxBytes || size < HEAD_BYTES) throw new Error('it has a wrong size');
       const head = Buffer.allocUnsafe(HEAD_BYTES);
       const body = new Uint8Array(size - HEAD_BYTES);

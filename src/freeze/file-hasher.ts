@@ -87,6 +87,7 @@ export class ThreadedFileHasher implements FileHasher {
     await using handle = await file.open().catch((cause: unknown) => {
       throw new UserError(`${file.path} can't be read: ${messageOf(cause)}`, undefined, { cause });
     });
+    signal.throwIfAborted();
     const thread = this.#idle.pop() ?? this.#start();
     try {
       const reply = await ask(thread, { fd: handle.fd, partBytes }, signal);

@@ -1,6 +1,19 @@
 import { execFileSync } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { mkdtemp, readFile, readdir, rename, rm, stat, statfs, truncate, writeFile } from 'node:fs/promises';
+import {
+  chown,
+  lstat,
+  mkdtemp,
+  readFile,
+  readdir,
+  rename,
+  rm,
+  stat,
+  statfs,
+  symlink,
+  truncate,
+  writeFile,
+} from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as fc from 'fast-check';
@@ -12,6 +25,7 @@ import { BLOCK_BYTES, DISK_EXTENT_BLOCKS, DISK_WRITE_PAUSE_MS, GiB, MiB } from '
 import { silentLogger } from '../../src/log.ts';
 import { randomBytesOf } from '../support/datasets.ts';
 import { inlineDiskTasks } from '../support/inline-disk-tasks.ts';
+import { NOBODY } from '../support/nobody.ts';
 import { ManualClock } from '../support/manual-clock.ts';
 
 /** Files have the system's time: this one is later by what a test lets pass. */
@@ -275,6 +289,33 @@ describe('the bound', () => {
 });
 
 const isRoot = process.getuid?.() === 0;
+test.each(['FIFOs', 'links', ...(isRoot ? ['files of another user'] : [])])(
+  `%s in the place of our files are neither read nor written${isRoot ? '' : ' [another user’s skipped: not root]'}`,
+  async (what) => {
+    const directory = await scratch();
+    const store = await open(directory);
+    const body = randomBytesOf(9, 2 * BLOCK_BYTES);
+    const content = { ...contentOf('planted', body.length), md5: '0'.repeat(32) };
+    await store.write(content, blocksOf(body));
+    const [path = ''] = await filesIn(directory);
+    if (what === 'files of another user') {
+      await chown(path, NOBODY, NOBODY);
+    } else if (what === 'links') {
+      await rename(path, `${directory}/elsewhere`);
+      await symlink(`${directory}/elsewhere`, path);
+    } else {
+      await rm(path);
+      execFileSync('mkfifo', [path]);
+    }
+    expect(await readAll(store, content)).toEqual(new Map());
+    expect(await store.verify(content, true)).toEqual({ verdict: 'incomplete' });
+    expect(await store.present([content])).toEqual([{ bytes: 0, localBytes: 0 }]);
+    // A look at the directory removes what can be none of ours.
+    expect(await store.write(content, blocksOf(body))).toBe(what !== 'files of another user');
+    expect((await lstat(path)).isFile()).toBe(true);
+  },
+);
+
 test.skipIf(!isRoot)(
   `a full disk${isRoot ? '' : ' [skipped: not root]'}: reads go on, and writing is tried again later`,
   async () => {
