@@ -59,9 +59,9 @@ export class MetadataCache {
     const path = this.#pathOf(name);
     try {
       await using file = await open(path, READ);
-      const stat = await file.stat();
-      const { size } = stat;
-      if (!stat.isFile() || !isOurs(stat)) throw new Error('it belongs to somebody else');
+      const found = await file.stat();
+      const { size } = found;
+      if (!found.isFile() || !isOurs(found)) throw new Error('it belongs to somebody else');
       if (size > this.#maxBytes || size < HEAD_BYTES) throw new Error('it has a wrong size');
       const head = Buffer.allocUnsafe(HEAD_BYTES);
       const body = new Uint8Array(size - HEAD_BYTES);

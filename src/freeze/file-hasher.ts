@@ -10,7 +10,7 @@ export interface OpenableFile {
   /** Absolute: for messages, and to tell files apart. */
   readonly path: string;
   /** Opens the file, and nothing that is elsewhere, whatever the path leads to by now. */
-  open(): Promise<FileHandle>;
+  readonly open: () => Promise<FileHandle>;
 }
 
 /** What the thread is asked: the MD5s of a file and of its parts, or of the file alone. */
