@@ -43,7 +43,7 @@ export function fileState(stats: BigIntStats): FileState {
  * @throws SourceChangedError
  */
 export async function assertUnchanged(file: SourceFile): Promise<void> {
-  await using _handle = await openUnchanged(file);
+  await (await openUnchanged(file)).close();
 }
 
 /**

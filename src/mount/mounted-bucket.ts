@@ -209,7 +209,7 @@ function* contentsOf(
   bucket: string,
   { uuid, keyPrefix, items }: FrozenDataset,
 ): Generator<{ readonly content: Content; readonly open: OpenableFile['open'] }, void, undefined> {
-  for (const { path: _path, open, ...item } of items) {
+  for (const { open, ...item } of items) {
     const content = itemContent({ bucket, uuid }, item, itemKey(keyPrefix, item.identifier), true);
     yield { content, open };
   }
