@@ -20,7 +20,7 @@ export async function leftFiles(
   return (await mount.agedFiles()).filter(
     (path) =>
       !/^cache\/.*\/(metadata-1|blocks-1)\/[^.]*$/.test(path) &&
-      !/^state\/dtool-ecs-mount\/staging\/[^/]*\/(owner|failed)$/.test(path) &&
+      !/^state\/dtool-ecs-mount\/staging\/[^/]*\/(owner|failed|area\.json)$/.test(path) &&
       !/^log\/mount\.log(\.1)?$/.test(path),
   );
 }

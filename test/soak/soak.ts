@@ -58,7 +58,8 @@ const MOUNT_OPTIONS = [
 const DONE_WITHIN_MS = 180_000;
 const SUSPENDED_MAX_MS = 2_000;
 const NETWORK_FAILS_MAX_MS = 4_000;
-const DELAY_MAX_MS = 300;
+/** So that a freeze lasts longer than it takes to start the command that disturbs it. */
+const DELAY_MAX_MS = 3_000;
 const REPORT_EVERY_MS = 60_000;
 /** What a store takes for the right date is a quarter of an hour more or less. */
 const CLOCK_OFF_MAX_MS = 2 * 3_600_000;
