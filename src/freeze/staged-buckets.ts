@@ -1,5 +1,6 @@
 import { messageOf, UserError } from '../errors.ts';
-import type { StagedFolder, StagedFreezeOptions, StagedFreezes, StagedState } from './staged-freezes.ts';
+import type { StagedFolder, StagedFreezeOptions, StagedFreezes } from './staged-freezes.ts';
+import type { StagedState } from './staged-state.ts';
 import type { StagedResult } from './staged-result.ts';
 import type { DatasetUuid } from '../ecs/dtool/keys.ts';
 import { FreezeJournal, readJournals } from './journal.ts';

@@ -7,6 +7,7 @@ import { discardDataset } from './discard.ts';
 import { freeze, type FreezeOptions, type FreezeResult } from './freeze.ts';
 import { FreezeJournal, type JournalEntry } from './journal.ts';
 import { FreezeRefused, type FreezeProblem } from './problems.ts';
+import { stateOf, type StagedState } from './staged-state.ts';
 import { refusedTo, type StagedResult, summaryOf, toldTo } from './staged-result.ts';
 import type { FreezeProgress } from './progress.ts';
 
@@ -31,26 +32,6 @@ export interface StagedFolder {
   /** Removes the folder with all that is in it, for good: after a crash it is there as a whole, or gone. */
   remove(): Promise<void>;
 }
-
-/**
- * How far a staged folder is: open → sealing → uploading → committing → frozen, or failed, whence a further freeze
- * goes on. All of it but `open` is in the journal, so whatever ends the process, the next one knows.
- */
-export type StagedState =
-  | { readonly state: 'open' }
-  | {
-      readonly state: 'sealing' | 'uploading' | 'committing';
-      readonly progress: FreezeProgress | undefined;
-      readonly uuid: string | undefined;
-    }
-  | { readonly state: 'frozen'; readonly uuid: string | undefined }
-  | {
-      readonly state: 'failed';
-      readonly reason: string;
-      readonly advice: string | undefined;
-      /** Undefined where nothing was uploaded. */
-      readonly uuid: string | undefined;
-    };
 
 export interface StagedFreezeOptions {
   readonly name?: string | undefined;
@@ -246,8 +227,8 @@ export class StagedFreezes {
         folder.unseal();
         return undefined;
       }
-      await this.#landed(folder, journal, result.uuid, keepStaging);
-      return result;
+      const warnings = await this.#landed(folder, journal, result.uuid, keepStaging);
+      return { ...result, warnings: [...result.warnings, ...warnings] };
     } catch (error) {
       if (isSealed) folder.unseal();
       if (onlyFinish && !isLost(error)) throw error;
@@ -307,22 +288,35 @@ export class StagedFreezes {
     });
   }
 
-  /** The dataset is committed. Removing comes last, since the journal leads back to here until then. */
+  /**
+   * The dataset is committed. Removing comes last, since the journal leads back to here until then. A folder that can't be
+   * removed makes no failure of it: it stays sealed, and goes when it is frozen again, discarded, or mounted next.
+   */
   async #landed(
     folder: StagedFolder,
     journal: FreezeJournal,
     uuid: DatasetUuid | undefined,
     keep: boolean,
-  ): Promise<void> {
+  ): Promise<readonly FreezeProblem[]> {
     const { log, onLanded } = this.#options;
     try {
       if (uuid !== undefined) await onLanded(uuid);
     } catch (error) {
       log.warn({ folder: folder.name, uuid }, `the dataset shows at the next refresh: ${messageOf(error)}`);
     }
-    if (keep) return folder.unseal();
-    await folder.remove();
-    await journal.remove();
+    if (keep) {
+      folder.unseal();
+      return [];
+    }
+    try {
+      await folder.remove();
+      await journal.remove();
+      return [];
+    } catch (error) {
+      const reason = `is frozen, and its folder could not be removed: ${toldTo(folder, error).message}`;
+      log.warn({ folder: folder.name, uuid }, reason);
+      return [{ path: folder.name, reason: `${reason}; the next mount removes it` }];
+    }
   }
 
   /** Keeps the reason. An end that was asked for is none: the journal says how far it came. */
@@ -374,13 +368,4 @@ async function obstaclesOf(
     reason: `was not written as it should be (${code}); remove it, or write it anew from its beginning`,
   }));
   return [...writers.map((path) => ({ path, reason: 'is open for writing; close it' })), ...failed];
-}
-
-/** What a journal says of a folder that no freeze of this process is busy with. */
-export function stateOf(entry: JournalEntry | undefined): StagedState {
-  if (!entry) return { state: 'open' };
-  const { uuid } = entry;
-  if (entry.state === 'frozen') return { state: 'frozen', uuid };
-  const { reason = 'it was interrupted', advice = 'Freeze it again: it goes on from there.' } = entry;
-  return { state: 'failed', reason, advice, uuid };
 }

@@ -36,7 +36,8 @@ with open('sparse', 'wb') as f:
 `;
 
 const WORKS: Readonly<Record<string, Work>> = {
-  'cp -r': { needs: [], script: 'cp -r "$S/tree" copy' },
+  // A copy of a directory that nobody may write to is its owner's to write to.
+  'cp -r': { needs: [], script: 'cp -r "$S/tree" copy; chmod u+w copy/a/b' },
   'cp -rp': { needs: [], script: 'cp -rp "$S/tree" copy', times: true, loses: 'mtime' },
   'rsync -a': {
     needs: ['rsync'],

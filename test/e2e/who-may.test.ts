@@ -6,7 +6,7 @@ import type { Fault } from '../../src/demo/s3/fault.ts';
 import { isProcessAlive } from '../../src/process-alive.ts';
 import { datasetOf } from '../support/datasets.ts';
 import { CLI, type CommandResult, type Mounted, mount, mountObstacle, User } from '../support/mounted.ts';
-import { AS_NOBODY, NOBODY } from '../support/nobody.ts';
+import { AS_NOBODY, asNobody, NOBODY, obstacleForNobody } from '../support/nobody.ts';
 import { createEmbeddedBucket, type TestBucket } from '../support/test-bucket.ts';
 import { allWritten } from '../support/written.ts';
 
@@ -160,7 +160,7 @@ describe.skipIf(mountObstacle !== undefined)('what is written', { timeout: 120_0
 describe.skipIf(mountObstacle !== undefined || !isRoot)('another user', () => {
   let mounted: Mounted;
   afterEach(() => mounted.close());
-  const asNobody = async (command: string): Promise<CommandResult> => {
+  const byNobody = async (command: string): Promise<CommandResult> => {
     const [program, ...args] = [...AS_NOBODY, 'bash', '-c', `cd '${mounted.path}' && ${command}`];
     return mounted.user.exec(program, ...args);
   };
@@ -168,7 +168,7 @@ describe.skipIf(mountObstacle !== undefined || !isRoot)('another user', () => {
   test('gets nowhere without --allow-other', async () => {
     mounted = await mount(bucket.env, [bucket.bucket]);
     for (const command of ['ls', 'cat leaves/data/a.txt', 'mkdir staging/x'])
-      expect(await asNobody(command)).toMatchObject({
+      expect(await byNobody(command)).toMatchObject({
         exitCode: 1,
         stderr: expect.stringContaining('Permission denied'),
       });
@@ -180,7 +180,7 @@ describe.skipIf(mountObstacle !== undefined || !isRoot)('another user', () => {
       'umask 022; mkdir staging/set; echo all > staging/set/all; echo mine > staging/set/mine',
     );
     await mounted.sh('chmod 600 staging/set/mine; mkdir -m 1777 staging/drop; mkdir -m 700 staging/closed');
-    expect(await asNobody('cat leaves/data/a.txt staging/set/all')).toMatchObject({ stdout: 'greenall\n' });
+    expect(await byNobody('cat leaves/data/a.txt staging/set/all')).toMatchObject({ stdout: 'greenall\n' });
     for (const command of [
       'cat staging/set/mine',
       'echo x > staging/set/all',
@@ -192,25 +192,25 @@ describe.skipIf(mountObstacle !== undefined || !isRoot)('another user', () => {
       'ls staging/closed',
       'chmod 777 staging/set',
     ]) {
-      const result = await asNobody(command);
+      const result = await byNobody(command);
       expect({ command, ...result }).not.toMatchObject({ exitCode: 0 });
       expect(result.stderr).toMatch(/Permission denied|Operation not permitted/);
     }
-    expect(await asNobody('echo theirs > staging/drop/f && cat staging/drop/f')).toMatchObject({
+    expect(await byNobody('echo theirs > staging/drop/f && cat staging/drop/f')).toMatchObject({
       stdout: 'theirs\n',
     });
     const { uid } = await stat(join(mounted.path, 'staging/drop/f'));
     expect(uid).toBe(NOBODY);
     expect(await mounted.sh('cat staging/set/all staging/set/mine')).toBe('all\nmine\n');
     // Commands talk to the mount of their own user alone.
-    const other = await asNobody(`'${process.execPath}' '${CLI}' umount '${mounted.path}'`);
+    const other = await byNobody(`'${process.execPath}' '${CLI}' umount '${mounted.path}'`);
     expect(other.exitCode).not.toBe(0);
     expect(await mounted.sh('cat leaves/data/a.txt')).toBe('green');
   });
 
   test('is held to --umask, --uid and --gid', async () => {
     mounted = await mount(bucket.env, [bucket.bucket], '--allow-other', '--umask', '077');
-    expect(await asNobody('cat leaves/data/a.txt')).toMatchObject({
+    expect(await byNobody('cat leaves/data/a.txt')).toMatchObject({
       exitCode: 1,
       stderr: expect.stringContaining('Permission denied'),
     });
@@ -220,8 +220,75 @@ describe.skipIf(mountObstacle !== undefined || !isRoot)('another user', () => {
       [bucket.bucket],
       ...['--allow-other', '--umask', '027', '--uid', '0', '--gid', String(NOBODY)],
     );
-    expect(await asNobody('stat -c "%A %u %g" leaves/data/a.txt && cat leaves/data/a.txt')).toMatchObject({
+    expect(await byNobody('stat -c "%A %u %g" leaves/data/a.txt && cat leaves/data/a.txt')).toMatchObject({
       stdout: `-r--r----- 0 ${NOBODY}\ngreen`,
     });
+  });
+});
+
+const userObstacle = isRoot ? obstacleForNobody : (mountObstacle?.reason ?? '');
+
+describe.skipIf(userObstacle !== '')(`a user who is not root${userObstacle}`, { timeout: 120_000 }, () => {
+  let user: User;
+  let path: string;
+  beforeEach(async () => {
+    user = await User.create();
+    const configuration = join(user.home, '.config/dtool');
+    await mkdir(configuration, { recursive: true });
+    await writeFile(join(configuration, 'dtool.json'), JSON.stringify(bucket.env), { mode: 0o600 });
+    path = await mkdtemp(join(tmpdir(), 'dtool-ecs-mount-test-at-'));
+    if (isRoot) await user.exec('chown', '-R', `${NOBODY}:${NOBODY}`, user.home, path);
+  });
+  afterEach(async () => {
+    await rm(path, { recursive: true });
+    await user.remove();
+  });
+
+  /** Mounts, runs the lines of a script in the mount, and unmounts; `$dtool` is the program. Returns what it has printed. */
+  const inMount = async (...lines: readonly string[]): Promise<string> => {
+    const script = [
+      'set -eu; umask 022',
+      `dtool() { '${process.execPath}' '${CLI}' "$@"; }`,
+      `dtool mount '${bucket.bucket}' '${path}' >&2`,
+      `trap "cd /; dtool umount '${path}' >&2" EXIT`,
+      `cd '${path}'`,
+      ...lines,
+    ].join('\n');
+    const [program, ...args] = [...(isRoot ? asNobody() : ['env']), 'bash', '-c', script];
+    const { exitCode, stdout, stderr } = await user.exec(program, ...args);
+    expect(exitCode, stdout + stderr).toBe(0);
+    return stdout;
+  };
+
+  test('copies a frozen dataset into staging, and changes, freezes and removes the copy', async () => {
+    const seen = await inMount(
+      'cp -r leaves/data staging/copy && stat -c %A staging/copy staging/copy/a.txt',
+      'echo more >> staging/copy/a.txt && echo new > staging/copy/b.txt && mkdir -m 755 staging/copy/c',
+      'cp -r leaves staging/copy/d && rm -r staging/copy/d',
+      'dtool freeze staging/copy >&2 && cat copy/data/a.txt copy/data/b.txt && ls staging',
+    );
+    expect(seen).toBe('drwxr-xr-x\n-rw-r--r--\ngreenmore\nnew\n');
+  });
+
+  test('freezes, discards and removes folders without a write bit, as they were asked to be', async () => {
+    const seen = await inMount(
+      // Kept as they are: what is asked for after something was made counts.
+      'cp -rp leaves/data staging/kept && mkdir staging/kept-2 && cp -p leaves/data/a.txt staging/kept-2/',
+      'mkdir -p staging/deep/x/y && echo 1 > staging/deep/x/y/f',
+      'chmod 555 staging/deep/x/y staging/deep/x staging/deep staging/kept-2',
+      'stat -c %A staging/kept staging/kept/a.txt staging/kept-2/a.txt staging/deep',
+      'for name in kept kept-2 deep; do dtool freeze "staging/$name" >&2; done; ls staging',
+      'ls -d deep kept kept-2 && cat deep/data/x/y/f',
+      'mkdir staging/given-up && echo 1 > staging/given-up/f && chmod 500 staging/given-up',
+      'dtool discard staging/given-up --yes >&2; mkdir -m 555 staging/empty && rmdir staging/empty; ls staging',
+    );
+    expect(seen.split('\n')).toEqual([
+      ...['dr-xr-xr-x', '-r--r--r--', '-r--r--r--', 'dr-xr-xr-x'],
+      ...['deep', 'kept', 'kept-2', '1', ''],
+    ]);
+    // And of what was removed nothing is left on the disk.
+    expect((await allWritten(user.home)).filter(({ path: at }) => /\/(folders|removed)\/./.test(at))).toEqual(
+      [],
+    );
   });
 });

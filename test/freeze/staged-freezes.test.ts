@@ -1,11 +1,12 @@
 import { existsSync } from 'node:fs';
 import { readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { decorate } from '../../src/ecs/decorated-object-store.ts';
 import { readRegistry } from '../../src/ecs/dtool/registry.ts';
 import { type ObjectStore, StoreError } from '../../src/ecs/object-store.ts';
 import type { FrozenDataset } from '../../src/freeze/freeze.ts';
+import { FreezeJournal } from '../../src/freeze/journal.ts';
 import type { FreezeProgress } from '../../src/freeze/progress.ts';
 import { FREEZE_MEMORY_BYTES } from '../../src/limits.ts';
 import { MemoryObjectStore } from '../support/memory-object-store.ts';
@@ -299,19 +300,61 @@ test('one that was to be kept, and whose process ended at the commit, is kept', 
   expect(existsSync(folder.path)).toBe(true);
 });
 
+test('frozen, and its folder can not be removed: that is told, nobody changes it, and the next mount removes it', async () => {
+  const memory = new MemoryObjectStore();
+  const folder = await staged();
+  folder.remove = async () => {
+    throw new Error(`the disk of ${folder.path} is read-only`);
+  };
+  expect(await freezesOf(memory, folder).freeze(folder)).toMatchObject({
+    outcome: 'frozen',
+    warnings: [
+      {
+        path: 'results',
+        reason:
+          'is frozen, and its folder could not be removed: the disk of results is read-only; the next mount removes it',
+      },
+    ],
+  });
+  expect(folder.sealed).toBe(true);
+  expect(await freezesOf(memory, folder).state(folder)).toMatchObject({ state: 'frozen' });
+  const again = new FakeFolder(folder.path);
+  await (await freezesOf(memory, again).recover(again)).done;
+  expect(existsSync(folder.path)).toBe(false);
+  expect(await journalNames(folder)).toEqual([]);
+  expect((await readBack(memory, await onlyDataset(memory))).size).toBe(3);
+});
+
+test('a journal that can not say so after the commit: the next mount finds out and removes the folder', async () => {
+  const memory = new MemoryObjectStore();
+  const folder = await staged();
+  const full = vi.spyOn(FreezeJournal.prototype, 'write');
+  full.mockImplementation(async function (this: FreezeJournal, entry) {
+    if (entry.state === 'frozen') throw new Error('no space left on device');
+    await writeFile(this.path, JSON.stringify(entry));
+  });
+  await expect(freezesOf(memory, folder).freeze(folder)).rejects.toThrow('no space left');
+  full.mockRestore();
+  expect(await freezesOf(memory, folder).state(folder)).toMatchObject({ state: 'failed' });
+  const again = new FakeFolder(folder.path);
+  const puts = memory.requests.put;
+  await (await freezesOf(memory, again).recover(again)).done;
+  expect(existsSync(folder.path)).toBe(false);
+  expect(memory.requests.put).toBe(puts);
+});
+
 test('whether it is kept is for the last freeze to say', async () => {
   const memory = new MemoryObjectStore();
   const folder = await staged();
   folder.remove = async () => {
     throw new Error('the disk is read-only');
   };
-  await expect(freezesOf(memory, folder).freeze(folder)).rejects.toThrow('read-only');
-  expect(folder.sealed).toBe(false);
-  expect(await freezesOf(memory, folder).state(folder)).toMatchObject({ state: 'frozen' });
+  await freezesOf(memory, folder).freeze(folder);
   const again = new FakeFolder(folder.path);
   expect(await freezesOf(memory, again).freeze(again, { keepStaging: true })).toMatchObject({
     outcome: 'already-frozen',
   });
+  expect(again.sealed).toBe(false);
   await (await freezesOf(memory, again).recover(again)).done;
   expect(existsSync(folder.path)).toBe(true);
 });

@@ -13,6 +13,8 @@ import { pace } from './pace.ts';
 import { takeOwnership } from './owner-lock.ts';
 
 const RECOVERED = 'recovered-';
+const PERMISSIONS = 0o7777;
+const OWNER_WRITES = 0o200;
 
 export interface AreaOptions {
   readonly endpoint: string;
@@ -183,12 +185,22 @@ export class Area {
     await local.unlink(join(this.namesPath, name));
   }
 
-  /** Removes a folder with all that is in it. It is gone for good when this resolves; its files are deleted after that. */
+  /**
+   * Removes a folder with all that is in it, whatever its modes. It is gone when this resolves; its files are deleted after
+   * that.
+   *
+   * @throws FsError with the folder as it was
+   */
   async remove(name: string, path: string): Promise<void> {
     const removed = join(this.path, 'removed', basename(path));
-    await local.rename(path, removed);
-    await local.unlink(join(this.namesPath, name));
-    await this.#sync('folders', 'removed', 'names');
+    await renameWhateverItsMode(path, removed);
+    try {
+      await local.unlink(join(this.namesPath, name));
+      await this.#sync('folders', 'removed', 'names');
+    } catch (error) {
+      // The next start brings that in order.
+      this.#log.warn({ path, error: messageOf(error) }, 'a folder was removed, and its name was not');
+    }
     this.#delete(removed);
   }
 
@@ -247,7 +259,7 @@ export class Area {
     }
     for (const id of nameless) {
       const path = join(this.path, 'folders', id);
-      if ((await local.readdir(path)).length === 0) {
+      if (await isEmpty(path)) {
         await local.rmdir(path);
       } else {
         this.#log.warn({ folder: path }, `a staged folder without a name is now called ${RECOVERED}${id}`);
@@ -271,6 +283,29 @@ export class Area {
 export async function exchange(libc: Libc | undefined, from: string, to: string): Promise<void> {
   if (libc === undefined) throw new FsError('EINVAL', 'exchanging names needs the package koffi');
   await libc.exchange(from, to);
+}
+
+/** One that its owner may not look into counts as one with something in it. */
+async function isEmpty(path: string): Promise<boolean> {
+  try {
+    return (await local.readdir(path)).length === 0;
+  } catch (error) {
+    if (error instanceof FsError && error.code === 'EACCES') return false;
+    throw error;
+  }
+}
+
+/** Moves a directory into another one. Its entry ".." changes with that, so its owner needs the right to write to it. */
+async function renameWhateverItsMode(from: string, to: string): Promise<void> {
+  const mode = Number(local.statNow(from).mode) & PERMISSIONS;
+  const isClosed = (mode & OWNER_WRITES) === 0;
+  if (isClosed) await local.chmod(from, mode | OWNER_WRITES);
+  try {
+    await local.rename(from, to);
+  } catch (error) {
+    if (isClosed) await local.chmod(from, mode);
+    throw error;
+  }
 }
 
 /** Deletes a directory whatever the modes of those in it, which keep their owner out as well. */

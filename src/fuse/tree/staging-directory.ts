@@ -100,13 +100,15 @@ export class StagedDirectory extends StagedBase implements DirectoryNode, Direct
     owner: Owner,
     access: Access,
   ): Promise<{ readonly node: FileNode; readonly file: OpenFile }> {
-    return this.#make(name, async (place, path) => this.#create(place, path, { mode, owner, access }));
+    const ours = writableMode(mode);
+    return this.#make(name, async (place, path) => this.#create(place, path, { mode: ours, owner, access }));
   }
 
   async makeDirectory(name: string, mode: number, owner: Owner): Promise<DirectoryNode> {
+    const ours = writableMode(mode);
     return this.#make(name, async (place, path) => {
-      await local.mkdir(path, mode);
-      return this.tree.madeDirectory(await settle(path, owner, mode), place);
+      await local.mkdir(path, ours);
+      return this.tree.madeDirectory(await settle(path, owner, ours), place);
     });
   }
 
@@ -283,6 +285,20 @@ function statIfThere(path: string): BigIntStats | undefined {
     if (error instanceof FsError && error.code === 'ENOENT') return undefined;
     throw error;
   }
+}
+
+/** Permissions to read and to write. */
+const OWNER_READS = 0o400;
+const OWNER_WRITES = 0o200;
+const ANYBODY_WRITES = 0o222;
+
+/**
+ * The mode of a file or directory that is made. What is made like something frozen (to be read by its owner, and written by
+ * nobody) is a copy that is to be worked on: its owner may write to it. Modes that are set afterwards count as they are.
+ */
+export function writableMode(mode: number): number {
+  const isLikeFrozen = (mode & ANYBODY_WRITES) === 0 && (mode & OWNER_READS) !== 0;
+  return isLikeFrozen ? mode | OWNER_WRITES : mode;
 }
 
 /**

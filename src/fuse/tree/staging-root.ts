@@ -9,7 +9,7 @@ import type { DirectoryChanges, RenameMode } from './changes.ts';
 import { inodeNumber } from './inode-numbers.ts';
 import type { Attributes, DirectoryEntries, DirectoryNode, Node, Timestamp } from './node.ts';
 import { waitAtMost } from '../../wait-at-most.ts';
-import { settle, StagedDirectory } from './staging-directory.ts';
+import { settle, StagedDirectory, writableMode } from './staging-directory.ts';
 import { type FolderRemoval, StagedFolder } from './staging-folder.ts';
 import { timestampOf } from './staging-attributes.ts';
 import type { Place } from './staging-names.ts';
@@ -54,8 +54,9 @@ export class StagingRoot implements DirectoryNode, StagingTop, FolderRemoval {
     makeDirectory: async (name, mode, owner) =>
       this.#tree.lock.alone(async () => {
         if (this.#folders.has(name)) throw new FsError('EEXIST', `${name} is there already`);
-        const path = await this.#area.make(name, mode);
-        await settle(path, owner, mode);
+        const ours = writableMode(mode);
+        const path = await this.#area.make(name, ours);
+        await settle(path, owner, ours);
         return this.#add(name, path, true).directory;
       }),
     unlink: async (name) => {
