@@ -313,6 +313,9 @@ export const METRICS_REQUEST_TIMEOUT_MS = 30_000;
  */
 export const MOUNT_ANSWER_WAIT_MS = 5_000;
 export const MOUNTS_ASKED_AT_ONCE_MAX = 16;
+/** Lines that wait for the log to take them, and how long the end of a mount waits for the last. */
+export const LOG_WAITING_MAX_BYTES = 1 * MiB;
+export const LOG_FLUSH_MAX_MS = 1_000;
 /** A log file that is larger than this when a mount starts makes room for a new one. */
 export const LOG_FILE_MAX_BYTES = 16 * MiB;
 /** Problems of one kind in one dataset, or with registrations, that are told one by one; the others are counted. */

@@ -1,6 +1,6 @@
-import { destination, pino, type Logger } from 'pino';
+import { pino, type Logger } from 'pino';
 import type { LogLevel } from './log-level.ts';
-import { openPrivateFile } from './private-files.ts';
+import { LogStream } from './log-stream.ts';
 
 export type { Logger };
 
@@ -11,11 +11,9 @@ const SECRET_PATHS = ['secretAccessKey', '*.secretAccessKey', '*.*.secretAccessK
  * Makes the logger: one JSON object a line.
  *
  * @param level the least important level that is written
- * @param file path that lines are appended to, see {@link openPrivateFile}; standard error when absent
- * @throws the file system's error when the file can't be opened
+ * @param stream takes the lines; default: standard error
  */
-export function createLogger(level: LogLevel, file?: string): Logger {
-  const stream = destination({ dest: file === undefined ? 2 : openPrivateFile(file), sync: true });
+export function createLogger(level: LogLevel, stream: LogStream = LogStream.ofStandardError()): Logger {
   return pino({ level, redact: { paths: SECRET_PATHS, censor: '[hidden]' }, base: null }, stream);
 }
 

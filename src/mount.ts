@@ -24,6 +24,7 @@ import type { SpaceUsage } from './fuse/tree/node.ts';
 import { Problems, type ReportedProblem } from './fuse/tree/problems.ts';
 import { LATENCY_BOUNDS_MS } from './latency-histogram.ts';
 import { ITEMS_CACHE_PARTS, METADATA_CACHE_MAX_BYTES } from './limits.ts';
+import type { LostLines } from './log-stream.ts';
 import type { Logger } from './log.ts';
 import { AbsentBuckets } from './mount/absent-buckets.ts';
 import { knownOf, type MountEnvironment, MountedBucket } from './mount/mounted-bucket.ts';
@@ -84,6 +85,8 @@ export interface MountStatus {
   readonly latencyBoundsMs: readonly number[];
   /** Where Prometheus finds the numbers; absent without `--metrics-port`. */
   readonly metrics?: string | undefined;
+  /** Absent where the log has all lines. */
+  readonly log?: LostLines | undefined;
   readonly problems: readonly ReportedProblem[];
   readonly staging: readonly StagedStatus[];
   readonly unfinished: readonly UnfinishedFreeze[];

@@ -1,5 +1,5 @@
 import { closeSync, constants, fchmodSync, fstatSync, openSync, type Stats, statSync } from 'node:fs';
-import { chmod, mkdir, stat } from 'node:fs/promises';
+import { type FileHandle, chmod, mkdir, open, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { hasErrorCode, UserError } from './errors.ts';
 
@@ -93,6 +93,24 @@ function isOpenToOthers(path: string, isShared: boolean, found: Stats): boolean 
 
 function notOurs(path: string, flaw: string, cause?: unknown): UserError {
   return new UserError(`${path} ${flaw}, and may have been put there by others`, undefined, { cause });
+}
+
+/** A file of this program's own, open to append to. */
+export type PrivateFile = FileHandle;
+
+/** As {@link openPrivateFile}, without waiting for the file system. */
+export async function openPrivateFileHandle(path: string): Promise<PrivateFile> {
+  const isShared = othersMayWrite(await stat(dirname(path)));
+  const file = await open(path, appendFlags(isShared), 0o600).catch((error: unknown) => {
+    throw openError(path, isShared, error);
+  });
+  try {
+    if (isOpenToOthers(path, isShared, await file.stat())) await file.chmod(0o600);
+    return file;
+  } catch (error) {
+    await file.close();
+    throw error;
+  }
 }
 
 const OF_OTHERS = 0o077;

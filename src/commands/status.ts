@@ -75,6 +75,7 @@ function describe(mount: MountStatus): string {
     ...mount.unfinished.map(({ bucket, directory, uuid, reason }) =>
       row('unfinished', `${uuid} in ${bucket}, of ${directory}: ${reason}`),
     ),
+    ...(mount.log === undefined ? [] : [row('log', `${mount.log.lines} lines lost: ${mount.log.reason}`)]),
     row('problems', String(problems.length)),
     ...problems.map(
       ({ bucket, key, reason }) =>

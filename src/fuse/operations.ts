@@ -1,6 +1,7 @@
 import { constants } from 'node:fs';
 import { FsError } from '../errors.ts';
 import { type DirectoryHandle, type FileHandle, Handles, type HandlesOptions } from './handles.ts';
+import { modeIn, ownerIn, withoutPrivileges } from './privileges.ts';
 import { RequestCounters } from './request-counters.ts';
 import type { AttributeChanges, DirectoryChanges, NodeChanges, Owner, RenameMode } from './tree/changes.ts';
 import type { Access, DirectoryEntries, DirectoryNode, Node, SpaceUsage, Tree } from './tree/node.ts';
@@ -10,9 +11,6 @@ const WRITE_FLAGS = constants.O_WRONLY | constants.O_RDWR | constants.O_TRUNC;
 /** O_ACCMODE, which Node does not name. */
 const ACCESS_MODE = constants.O_RDONLY | constants.O_WRONLY | constants.O_RDWR;
 const PERMISSIONS = 0o7777;
-const SET_USER_ID = 0o4000;
-const SET_GROUP_ID = 0o2000;
-const GROUP_EXECUTE = 0o010;
 /** The only extended attributes that can be set: the others mean something to the kernel, which is not ours to say. */
 const XATTR_PREFIX = 'user.';
 
@@ -52,14 +50,14 @@ export class Operations {
    *
    * @param flags of open(2); O_TRUNC is done here
    * @param uid who opens it, and has a share of what can be open
-   * @param dropPrivileges whether truncating takes set-user-id and set-group-id away
+   * @param unprivileged as in {@link setAttributes}, for truncating
    */
   async open(
     node: Node,
     flags: number,
     signal: AbortSignal,
     uid: number,
-    dropPrivileges = false,
+    unprivileged?: Owner,
   ): Promise<number> {
     if (node.kind === 'directory') throw new FsError('EISDIR', 'is a directory');
     if (node.kind === 'symlink') throw new FsError('ELOOP', 'is a symbolic link');
@@ -75,7 +73,7 @@ export class Operations {
       }),
     );
     try {
-      if ((flags & constants.O_TRUNC) !== 0) await this.setAttributes(node, { size: 0 }, dropPrivileges);
+      if ((flags & constants.O_TRUNC) !== 0) await this.setAttributes(node, { size: 0 }, unprivileged);
       return handle;
     } catch (error) {
       this.release(handle);
@@ -97,22 +95,33 @@ export class Operations {
   /**
    * Writes all of `data`, which is free as soon as this returns its promise.
    *
-   * @param dropPrivileges whether that takes set-user-id and set-group-id away
+   * @param unprivileged as in {@link setAttributes}
    */
-  async write(handle: number, offset: number, data: Uint8Array, dropPrivileges = false): Promise<void> {
+  async write(handle: number, offset: number, data: Uint8Array, unprivileged?: Owner): Promise<void> {
     const { node, file } = this.#handles.file(handle);
     if (file.changes === undefined) throw readOnly();
     if (!Number.isSafeInteger(offset + data.length)) throw tooLarge();
     await file.changes.write(offset, data);
-    if (dropPrivileges) await this.setAttributes(node, {}, true);
+    if (unprivileged) await this.setAttributes(node, {}, unprivileged);
   }
 
-  /** Reserves space for a file; see `OpenFileChanges.allocate`. */
-  async allocate(handle: number, offset: number, length: number, keepSize: boolean): Promise<void> {
-    const { changes } = this.#handles.file(handle).file;
-    if (changes === undefined) throw readOnly();
+  /**
+   * Reserves space for a file; see `OpenFileChanges.allocate`.
+   *
+   * @param unprivileged as in {@link setAttributes}
+   */
+  async allocate(
+    handle: number,
+    offset: number,
+    length: number,
+    keepSize: boolean,
+    unprivileged?: Owner,
+  ): Promise<void> {
+    const { node, file } = this.#handles.file(handle);
+    if (file.changes === undefined) throw readOnly();
     if (!Number.isSafeInteger(offset + length)) throw tooLarge();
-    await changes.allocate(offset, length, keepSize);
+    await file.changes.allocate(offset, length, keepSize);
+    if (unprivileged) await this.setAttributes(node, {}, unprivileged);
   }
 
   /** Puts a file on disk, whatever it is open for; what can't be changed is as durable as it gets. */
@@ -181,18 +190,19 @@ export class Operations {
   }
 
   /**
-   * @param dropPrivileges takes set-user-id and set-group-id of a file away, as changing its owner does; see
-   *   inode(7) and FUSE_HANDLE_KILLPRIV_V2
+   * @param unprivileged who changes a file and has not CAP_FSETID: takes set-user-id and set-group-id away, as changing
+   *   its owner does; see inode(7) and FUSE_HANDLE_KILLPRIV_V2
    */
-  async setAttributes(node: Node, changes: AttributeChanges, dropPrivileges = false): Promise<void> {
+  async setAttributes(node: Node, changes: AttributeChanges, unprivileged?: Owner): Promise<void> {
     const nodeChanges = changesOf(node);
     if (changes.size !== undefined) {
       if (node.kind !== 'file') throw new FsError('EINVAL', 'only files have a size that can be set');
       if (!Number.isSafeInteger(changes.size)) throw tooLarge();
     }
-    const drops = dropPrivileges || changes.uid !== undefined || changes.gid !== undefined;
-    const { mode } = node.attributes();
-    const less = drops && node.kind === 'file' ? withoutPrivileges(mode) : mode;
+    const { mode, gid } = node.attributes();
+    const drops = unprivileged !== undefined || changes.uid !== undefined || changes.gid !== undefined;
+    const isForeign = unprivileged !== undefined && unprivileged.gid !== gid;
+    const less = drops && node.kind === 'file' ? withoutPrivileges(mode, isForeign) : mode;
     const all = changes.mode === undefined && less !== mode ? { ...changes, mode: less } : changes;
     if (Object.keys(all).length > 0) await nodeChanges.setAttributes(all);
   }
@@ -256,8 +266,7 @@ export class Operations {
 
   async makeDirectory(parent: Node, name: string, mode: number, owner: Owner): Promise<Node> {
     return this.#change(parent, async (changes, to) => {
-      const inherited = to.attributes().mode & SET_GROUP_ID;
-      return changes.makeDirectory(name, (mode & PERMISSIONS) | inherited, ownerIn(to, owner));
+      return changes.makeDirectory(name, modeIn(to, mode & PERMISSIONS), ownerIn(to, owner));
     });
   }
 
@@ -372,17 +381,6 @@ function changesOf(node: Node): NodeChanges;
 function changesOf({ changes }: Node): NodeChanges {
   if (changes === undefined) throw readOnly();
   return changes;
-}
-
-/** In a directory with set-group-id what is new belongs to the directory's group; see inode(7). */
-function ownerIn(parent: DirectoryNode, owner: Owner): Owner {
-  const { mode, gid } = parent.attributes();
-  return (mode & SET_GROUP_ID) === 0 ? owner : { uid: owner.uid, gid };
-}
-
-/** Set-group-id without permission to execute once meant mandatory locking, and is no privilege. */
-function withoutPrivileges(mode: number): number {
-  return mode & ~(SET_USER_ID | ((mode & GROUP_EXECUTE) === 0 ? 0 : SET_GROUP_ID));
 }
 
 function settable(name: string): string {

@@ -1,6 +1,6 @@
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir } from 'node:fs/promises';
+import { mkdir, readFile, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { isDeepStrictEqual } from 'node:util';
@@ -54,6 +54,39 @@ async function settled(mounted: Mounted): Promise<MountStatus> {
   await expect.poll(look).toSatisfy(({ counted, asked }) => isDeepStrictEqual(counted, asked));
   return status;
 }
+
+describe.skipIf(mountObstacle !== undefined)('the log', () => {
+  test('on a full disk ends nothing, and status tells what is lost', async () => {
+    const mounted = await mountWith('--log-file', '/dev/full');
+    await mounted.sh('cat watched/data/item.bin > /dev/null');
+    const { log } = await mounted.status();
+    expect(log).toEqual({ lines: expect.any(Number), reason: expect.stringContaining('ENOSPC') });
+    expect((await mounted.user.run('status')).stdout).toMatch(/log +\d+ lines lost: ENOSPC/);
+  });
+
+  test('on standard error that nobody reads ends nothing', async () => {
+    const mounted = await mountWith();
+    await mounted.user.unmount(mounted.path);
+    const args = ['mount', bucket.bucket, mounted.path, '--foreground', '--log-level', 'debug'];
+    const process = mounted.user.start(...args);
+    process.stderr?.destroy();
+    await once(process.stdout ?? process, 'data');
+    process.stdout?.destroy();
+    await mounted.sh('cat watched/data/item.bin > /dev/null');
+    expect((await mounted.status()).log?.reason).toContain('EPIPE');
+    process.kill('SIGINT');
+    expect(await once(process, 'exit')).toEqual([0, null]);
+  });
+
+  test('is opened anew by SIGHUP', async () => {
+    const mounted = await mountWith();
+    const file = join(mounted.user.home, 'mount.log');
+    await rename(file, `${file}.1`);
+    process.kill(mounted.pid, 'SIGHUP');
+    await expect.poll(async () => readFile(file, 'utf8').catch(() => '')).toContain('"msg"');
+    expect((await mounted.status()).log).toBeUndefined();
+  });
+});
 
 describe.skipIf(mountObstacle !== undefined)('status', () => {
   test('numbers agree with what the server was asked and what was read', async () => {

@@ -245,19 +245,29 @@ describe('changes', () => {
     expect(changing.openHandles).toBe(0);
   });
 
+  const stranger = { uid: 4711, gid: 4711 };
+
   test('privileges of a file go with its owner, and when the kernel says so', async () => {
     const { node, handle } = await make('file', 0o6755);
     await changing.write(handle, 0, Buffer.from('x'));
     expect(await mode('file')).toBe(0o6755);
-    await changing.write(handle, 0, Buffer.from('x'), true);
+    await changing.write(handle, 0, Buffer.from('x'), stranger);
+    expect(await mode('file')).toBe(0o755);
+    await changing.setAttributes(node, { mode: 0o6755 });
+    await changing.allocate(handle, 0, 1, false, stranger);
     expect(await mode('file')).toBe(0o755);
     await changing.setAttributes(node, { mode: 0o6745 });
     await changing.setAttributes(node, { uid: 5 });
     // Set-group-id without permission to execute is no privilege.
     expect(await mode('file')).toBe(0o2745);
+    await changing.write(handle, 0, Buffer.from('x'), { uid: 1, gid: node.attributes().gid });
+    expect(await mode('file')).toBe(0o2745);
+    // But those who are not of the group lose it.
+    await changing.write(handle, 0, Buffer.from('x'), stranger);
+    expect(await mode('file')).toBe(0o745);
     await changing.setAttributes(node, { gid: 5, mode: 0o4755 });
     expect(await mode('file')).toBe(0o4755);
-    changing.release(await changing.open(node, constants.O_TRUNC, never, UID, true));
+    changing.release(await changing.open(node, constants.O_TRUNC, never, UID, stranger));
     expect(await mode('file')).toBe(0o755);
   });
 

@@ -4,6 +4,7 @@ import { Config, plainHttpWarning } from '../../config.ts';
 import { type ControlHandlers, type ControlServer, listenForCommands } from '../../control-server.ts';
 import { UserError, messageOf } from '../../errors.ts';
 import { transportNamed } from '../../fuse/transport/transports.ts';
+import { LogStream } from '../../log-stream.ts';
 import { createLogger } from '../../log.ts';
 import { type MountStatus, type RunningMount, startMount } from '../../mount.ts';
 import { defaultStagingDirectory } from '../../state-directory.ts';
@@ -47,9 +48,17 @@ export async function serveMount(request: MountRequest, { signal, onReady }: Ser
   };
   process.on('SIGTERM', end);
   process.on('SIGINT', end);
-  process.on('SIGHUP', () => void mount?.refresh());
   signal?.addEventListener('abort', () => starting.abort(signal.reason), { once: true });
-  const log = createLogger(options.logLevel, options.logFile);
+  const stream = options.logFile
+    ? await LogStream.open(resolve(options.logFile))
+    : LogStream.ofStandardError();
+  const log = createLogger(options.logLevel, stream);
+  process.on('SIGHUP', () => {
+    stream.reopen().catch((error: unknown) => log.warn(`the log can't be opened anew: ${messageOf(error)}`));
+    void mount?.refresh();
+  });
+  // Node's own last words go to where standard error went at the start, which may be another file by now.
+  process.on('uncaughtExceptionMonitor', (error) => log.fatal(error, 'the mount ends by a fault of its own'));
   const warnings: string[] = [];
   let started: RunningMount | undefined;
   let metrics: MetricsServer | undefined;
@@ -87,7 +96,7 @@ export async function serveMount(request: MountRequest, { signal, onReady }: Ser
       log,
       starting.signal,
     );
-    await control.serve(handlersOf(started, metrics));
+    await control.serve(handlersOf(started, metrics, stream));
     // From here to the next await nobody can end it unheard.
     starting.signal.throwIfAborted();
   } catch (error) {
@@ -95,6 +104,7 @@ export async function serveMount(request: MountRequest, { signal, onReady }: Ser
     await started?.closed;
     await Promise.all([control?.close(), metrics?.close()]);
     log.error(messageOf(error));
+    await stream.flush();
     throw error;
   }
   mount = started;
@@ -103,11 +113,20 @@ export async function serveMount(request: MountRequest, { signal, onReady }: Ser
   process.chdir('/');
   await mount.closed;
   await Promise.all([control.close(), metrics?.close()]);
+  await stream.flush();
 }
 
 /** What commands and metrics ask of a mount. */
-function handlersOf(mount: RunningMount, metrics: MetricsServer | undefined): ControlHandlers {
-  const status = async (): Promise<MountStatus> => ({ ...(await mount.status()), metrics: metrics?.url });
+function handlersOf(
+  mount: RunningMount,
+  metrics: MetricsServer | undefined,
+  stream: LogStream,
+): ControlHandlers {
+  const status = async (): Promise<MountStatus> => ({
+    ...(await mount.status()),
+    metrics: metrics?.url,
+    log: stream.lost,
+  });
   metrics?.serve(async () => expose(metricsOf(await status(), processUse())));
   return {
     status,

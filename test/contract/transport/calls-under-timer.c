@@ -1,8 +1,8 @@
 /*
- * Calls that a program makes while a timer interrupts it every millisecond, with a handler that restarts calls:
+ * Calls that a program makes while a timer sends it a signal every millisecond, with a handler that restarts calls:
  *
- *   calls-under-timer changes DIRECTORY ROUNDS   makes, writes, renames, reads, lists and removes a file in each round
- *   calls-under-timer reads DIRECTORY ROUNDS     looks up, reads and lists in each round
+ *   calls-under-timer changes DIRECTORY ROUNDS SIGNAL   makes, writes, renames, reads, lists and removes a file in each round
+ *   calls-under-timer reads DIRECTORY ROUNDS SIGNAL     looks up, reads, maps and lists in each round
  *
  * Prints each call that failed, then how many calls and signals there were.
  */
@@ -14,8 +14,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/time.h>
+#include <time.h>
 #include <unistd.h>
 
 static volatile sig_atomic_t signals;
@@ -57,6 +58,18 @@ static void read_from(const char *path, int flags) {
   check("close", close(fd));
 }
 
+/* Without an answer to the page fault the program would end with SIGBUS. */
+static void map(const char *path) {
+  int fd = check("open", open(path, O_RDONLY));
+  if (fd < 0) return;
+  char *content = mmap(NULL, 4096, PROT_READ, MAP_SHARED, fd, 0);
+  check("mmap", content == MAP_FAILED ? -1 : 0);
+  if (content == MAP_FAILED) return;
+  if (memcmp(content, "some", 4)) printf("mmap has something else\n");
+  munmap(content, 4096);
+  check("close", close(fd));
+}
+
 static void change(const char *directory, long round) {
   char path[4096], other[4096], name[64];
   struct stat status;
@@ -82,15 +95,19 @@ static void look(const char *directory, long round) {
   check("stat", stat(path, &status));
   read_from(path, 0);
   read_from(path, O_DIRECT);
+  map(path);
   list(directory, name);
 }
 
 int main(int count_of, char **values) {
-  if (count_of != 4) return 2;
+  if (count_of != 5) return 2;
+  int number = atoi(values[4]);
   struct sigaction action = {.sa_handler = count, .sa_flags = SA_RESTART};
-  struct itimerval each = {{0, 1000}, {0, 1000}};
-  sigaction(SIGALRM, &action, NULL);
-  setitimer(ITIMER_REAL, &each, NULL);
+  struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = number};
+  struct itimerspec each = {{0, 1000000}, {0, 1000000}};
+  timer_t timer;
+  if (sigaction(number, &action, NULL) || timer_create(CLOCK_MONOTONIC, &event, &timer)) return 3;
+  timer_settime(timer, 0, &each, NULL);
   long rounds = atol(values[3]);
   for (long round = 0; round < rounds; round++) {
     if (!strcmp(values[1], "changes")) change(values[2], round);

@@ -1,5 +1,5 @@
 import * as fs from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { constants, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { scaled } from '../../support/full.ts';
@@ -54,10 +54,9 @@ export function describeSignals(place: Place): void {
   const { at, contract } = place;
   const isUsual =
     contract.tree === 'staging' && contract.transport === 'kernel' && contract.slowDisk !== true;
-  const changeRounds = isUsual ? CHANGE_ROUNDS : FEWER_CHANGE_ROUNDS;
   const slow = () => join(place.readOnly.path, 'slow');
 
-  describe('harmless signals', () => {
+  describe('harmless signals', { timeout: scaled({ usual: 60_000, full: 900_000 }) }, () => {
     let directory: string;
     let program: string;
     beforeAll(async () => {
@@ -68,18 +67,55 @@ export function describeSignals(place: Place): void {
     });
     afterAll(() => fs.rm(directory, { recursive: true }));
 
-    test.skipIf(NO_CC !== '')(`fail no call of a program in C that changes files${NO_CC}`, async () => {
-      const { stdout } = await run(program, ['changes', place.root, String(changeRounds)]);
+    const calls = async (
+      what: 'changes' | 'reads',
+      where: string,
+      rounds: number,
+      signal: NodeJS.Signals,
+    ) => {
+      const number = String(constants.signals[signal]);
+      const { stdout } = await run(program, [what, where, String(rounds), number]);
       expect(stdout).toMatch(/^\d+ calls, some signals\n$/);
+    };
+
+    test.skipIf(NO_CC !== '')(`fail no call of a program in C that changes files${NO_CC}`, async () => {
+      await calls('changes', place.root, isUsual ? CHANGE_ROUNDS : FEWER_CHANGE_ROUNDS, 'SIGALRM');
     });
 
     test.skipIf(NO_CC !== '')(`fail no call of a program in C that waits for files${NO_CC}`, async () => {
-      const { stdout } = await run(program, ['reads', slow(), String(LOOK_ROUNDS)]);
-      expect(stdout).toMatch(/^\d+ calls, some signals\n$/);
+      await calls('reads', slow(), LOOK_ROUNDS, 'SIGALRM');
+    });
+
+    test('leave a file there that takes long to be found, though a child ends meanwhile', async () => {
+      const script = 'sleep 0.1 & test -e slow/late && wait && echo there';
+      expect(await sh(script, place.readOnly.path)).toBe('there\n');
+    });
+
+    if (!isUsual) return;
+
+    test.skipIf(NO_CC !== '')(`fail no call of several programs at once${NO_CC}`, async () => {
+      await fs.mkdir(at('other'));
+      await Promise.all([
+        calls('changes', place.root, FEWER_CHANGE_ROUNDS, 'SIGALRM'),
+        calls('changes', at('other'), FEWER_CHANGE_ROUNDS, 'SIGUSR1'),
+        calls('reads', slow(), LOOK_ROUNDS, 'SIGALRM'),
+        calls('reads', slow(), LOOK_ROUNDS, 'SIGCHLD'),
+      ]);
+    });
+
+    test.skipIf(NO_CC !== '')(`on staged files are any that a program handles${NO_CC}`, async () => {
+      await calls('changes', place.root, FEWER_CHANGE_ROUNDS, 'SIGINT');
+      await calls('changes', place.root, FEWER_CHANGE_ROUNDS, 'SIGTERM');
     });
 
     test.skipIf(NO_PYTHON !== '')(`fail no call of a Python program${NO_PYTHON}`, async () => {
-      const changing = await run('python3', ['-c', PYTHON, 'changes', place.root, String(changeRounds / 5)]);
+      const changing = await run('python3', [
+        '-c',
+        PYTHON,
+        'changes',
+        place.root,
+        String(FEWER_CHANGE_ROUNDS),
+      ]);
       const looking = await run('python3', ['-c', PYTHON, 'reads', slow(), String(LOOK_ROUNDS)]);
       expect([changing.stdout, looking.stdout]).toEqual(['some signals\n', 'some signals\n']);
     });
@@ -90,24 +126,6 @@ export function describeSignals(place: Place): void {
         `for i in $(seq ${times}); do (:) & (:) & f=(${pattern}); [ \${#f[@]} = ${count} ] || echo \${#f[@]}; done; wait`;
       expect(await sh(script('*/*', 20, GLOBS), place.root)).toBe('');
       expect(await sh(script('slow/f*', 10, GLOBS / 4), place.readOnly.path)).toBe('');
-    });
-
-    test('leave a file there that takes long to be found, though a child ends meanwhile', async () => {
-      const script = 'sleep 0.1 & test -e slow/late && wait && echo there';
-      expect(await sh(script, place.readOnly.path)).toBe('there\n');
-    });
-
-    test.skipIf(NO_CC !== '')(`fail no call of several programs at once${NO_CC}`, async () => {
-      await fs.mkdir(at('other'));
-      const all = await Promise.all(
-        [
-          ['changes', place.root],
-          ['changes', at('other')],
-          ['reads', slow()],
-          ['reads', slow()],
-        ].map(async ([what = '', where = '']) => (await run(program, [what, where, '20'])).stdout),
-      );
-      for (const stdout of all) expect(stdout).toMatch(/^\d+ calls, some signals\n$/);
     });
   });
 }

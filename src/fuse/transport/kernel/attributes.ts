@@ -7,6 +7,8 @@ import { cacheSeconds, entrySeconds } from './lifetimes.ts';
 /** What st_blksize says: the grain of the page cache, whatever the store's is. */
 const BLOCK_SIZE_BYTES = 4096;
 const NANOSECONDS = 1e9;
+/** S_ISUID and S_ISGID. */
+const SET_ID = 0o6000;
 const { set: attr } = Attr;
 const { set: entry } = EntryOut;
 
@@ -34,13 +36,23 @@ export function encodeAttributes(view: DataView, base: number, attributes: Attri
   attr.flags(view, base, 0);
 }
 
+/**
+ * Returns the seconds that the kernel may keep attributes. Those of a file with set-user-id or set-group-id it must ask for
+ * every time: a write takes these away, of which the kernel would not think by itself.
+ */
+function attributeSeconds(node: Node, { mode }: Attributes, connection: Connection): number {
+  const loses = node.kind === 'file' && node.changes !== undefined && (mode & SET_ID) !== 0;
+  return loses ? 0 : cacheSeconds(node.lifetime, connection.refreshSeconds);
+}
+
 /** Writes `fuse_attr_out` at `base`: {@link ATTR_OUT_BYTES}. */
 export function encodeAttrOut(view: DataView, base: number, node: Node, connection: Connection): void {
-  const seconds = cacheSeconds(node.lifetime, connection.refreshSeconds);
+  const attributes = node.attributes();
+  const seconds = attributeSeconds(node, attributes, connection);
   AttrOut.set.attrValid(view, base, Math.floor(seconds));
   AttrOut.set.attrValidNsec(view, base, nanosecondsOf(seconds));
   view.setUint32(base + AttrOut.at.dummy, 0);
-  encodeAttributes(view, base + AttrOut.size, node.attributes());
+  encodeAttributes(view, base + AttrOut.size, attributes);
 }
 
 /**
@@ -58,7 +70,7 @@ export function encodeEntryOut(
   attributes = node.attributes(),
 ): void {
   const entryValid = entrySeconds(parent, node, connection.refreshSeconds);
-  const attrValid = cacheSeconds(node.lifetime, connection.refreshSeconds);
+  const attrValid = attributeSeconds(node, attributes, connection);
   entry.nodeid(view, base, id);
   entry.generation(view, base, connection.inodes.generation(id));
   entry.entryValid(view, base, Math.floor(entryValid));

@@ -5,6 +5,7 @@ import { errnoOf, errnoOfCode } from '../../errno.ts';
 import { OutHeader } from './abi/replies.ts';
 import { InHeader } from './abi/requests.ts';
 import type { Connection } from './connection.ts';
+import type { Owner } from '../../tree/changes.ts';
 import type { Node } from '../../tree/node.ts';
 import { replyBytes, replyHead, replyView } from './reply-buffer.ts';
 
@@ -223,3 +224,8 @@ export class Request {
 
 /** Where the body of a message starts. */
 export const BODY = InHeader.size;
+
+/** Returns who asks, and so owns what is made. */
+export function callerOf({ uid, gid }: Request): Owner {
+  return { uid, gid };
+}

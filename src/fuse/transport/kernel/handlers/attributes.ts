@@ -7,7 +7,7 @@ import { AccessIn, GetattrIn, SetattrIn } from '../abi/requests.ts';
 import { ATTR_OUT_BYTES, encodeAttrOut } from '../attributes.ts';
 import { NAME_MAX_BYTES } from '../../../../limits.ts';
 import { REPLY_BODY, replyBytes, replyView } from '../reply-buffer.ts';
-import { BODY, type Request } from '../request.ts';
+import { BODY, callerOf, type Request } from '../request.ts';
 import type { Handler } from './handler.ts';
 
 const ROOT_UID = 0;
@@ -30,8 +30,8 @@ export const setattr: Handler = {
   async handle(connection, request) {
     const node = connection.node(request);
     const fields = request.fields(SetattrIn);
-    const dropPrivileges = (fields.valid & SetattrFlag.KILL_SUIDGID) !== 0;
-    await connection.operations.setAttributes(node, attributeChanges(fields), dropPrivileges);
+    const unprivileged = (fields.valid & SetattrFlag.KILL_SUIDGID) === 0 ? undefined : callerOf(request);
+    await connection.operations.setAttributes(node, attributeChanges(fields), unprivileged);
     encodeAttrOut(replyView, REPLY_BODY, node, connection);
     request.reply(ATTR_OUT_BYTES);
   },

@@ -1,12 +1,12 @@
 import { FsError } from '../../../../errors.ts';
-import type { Owner, RenameMode } from '../../../tree/changes.ts';
+import type { RenameMode } from '../../../tree/changes.ts';
 import { RenameFlag } from '../abi/flags.ts';
 import { OpenOut } from '../abi/replies.ts';
 import { CreateIn, LinkIn, MkdirIn, MknodIn, Rename2In, RenameIn } from '../abi/requests.ts';
 import { ENTRY_OUT_BYTES, encodeEntryOut } from '../attributes.ts';
 import type { Connection } from '../connection.ts';
 import { REPLY_BODY, replyView } from '../reply-buffer.ts';
-import type { Request } from '../request.ts';
+import { callerOf, type Request } from '../request.ts';
 import { encodeOpenOut, openFlags } from './files.ts';
 import type { Handler } from './handler.ts';
 import { replyEntry } from './names.ts';
@@ -24,7 +24,7 @@ export const create: Handler = {
     const parent = connection.node(request);
     const { flags, mode } = request.fields(CreateIn);
     const [name = ''] = request.names(CreateIn);
-    const { node, handle } = await operations.create(parent, name, flags, mode, ownerOf(request));
+    const { node, handle } = await operations.create(parent, name, flags, mode, callerOf(request));
     const id = inodes.remember(node);
     encodeEntryOut(replyView, REPLY_BODY, parent, node, id, connection);
     encodeOpenOut(REPLY_BODY + ENTRY_OUT_BYTES, handle, openFlags(node));
@@ -41,7 +41,7 @@ export const mknod: Handler = {
     const parent = connection.node(request);
     const { mode } = request.fields(MknodIn);
     const [name = ''] = request.names(MknodIn);
-    const node = await connection.operations.makeNode(parent, name, mode, ownerOf(request));
+    const node = await connection.operations.makeNode(parent, name, mode, callerOf(request));
     replyEntry(connection, request, parent, node);
   },
 };
@@ -53,7 +53,7 @@ export const mkdir: Handler = {
     const parent = connection.node(request);
     const { mode } = request.fields(MkdirIn);
     const [name = ''] = request.names(MkdirIn);
-    const node = await connection.operations.makeDirectory(parent, name, mode, ownerOf(request));
+    const node = await connection.operations.makeDirectory(parent, name, mode, callerOf(request));
     replyEntry(connection, request, parent, node);
   },
 };
@@ -64,7 +64,7 @@ export const symlink: Handler = {
     const parent = connection.node(request);
     const [name = ''] = request.names(undefined);
     const [, target = ''] = request.strings(undefined, 2);
-    const node = await connection.operations.makeSymlink(parent, name, target, ownerOf(request));
+    const node = await connection.operations.makeSymlink(parent, name, target, callerOf(request));
     replyEntry(connection, request, parent, node);
   },
 };
@@ -142,8 +142,4 @@ function renameMode(flags: number): RenameMode {
     default:
       throw new FsError('EINVAL', `flags of rename that can not be: ${flags}`);
   }
-}
-
-function ownerOf({ uid, gid }: Request): Owner {
-  return { uid, gid };
 }

@@ -5,8 +5,10 @@ import { FallocateMode, FsyncFlag, OpenFlag, OpenInFlag, WriteFlag } from '../ab
 import { OpenOut, WriteOut } from '../abi/replies.ts';
 import { FallocateIn, FlushIn, FsyncIn, OpenIn, ReadIn, ReleaseIn, WriteIn } from '../abi/requests.ts';
 import { REPLY_BODY, replyView } from '../reply-buffer.ts';
-import { BODY, type Request } from '../request.ts';
+import { BODY, callerOf, type Request } from '../request.ts';
 import type { Handler } from './handler.ts';
+
+const ROOT_UID = 0;
 
 /** OPEN: what is frozen keeps its pages in the kernel's cache from one open to the next. */
 export const open: Handler = {
@@ -14,9 +16,9 @@ export const open: Handler = {
   async handle(connection, request) {
     const node = connection.node(request);
     const { flags, openFlags: how } = request.fields(OpenIn);
-    const dropPrivileges = (how & OpenInFlag.KILL_SUIDGID) !== 0;
+    const unprivileged = (how & OpenInFlag.KILL_SUIDGID) === 0 ? undefined : callerOf(request);
     const signal = request.signalFor(node);
-    const handle = await connection.operations.open(node, flags, signal, request.uid, dropPrivileges);
+    const handle = await connection.operations.open(node, flags, signal, request.uid, unprivileged);
     if (!replyOpen(request, handle, openFlags(node))) connection.operations.release(handle);
   },
 };
@@ -41,7 +43,8 @@ export const write: Handler = {
   async handle({ operations }, request) {
     const { fh, offset, size, writeFlags } = request.fields(WriteIn);
     const data = request.data(WriteIn.size, size);
-    await operations.write(fh, offset, data, (writeFlags & WriteFlag.KILL_SUIDGID) !== 0);
+    const unprivileged = (writeFlags & WriteFlag.KILL_SUIDGID) === 0 ? undefined : callerOf(request);
+    await operations.write(fh, offset, data, unprivileged);
     WriteOut.set.size(replyView, REPLY_BODY, size);
     replyView.setUint32(REPLY_BODY + WriteOut.at.padding, 0);
     request.reply(WriteOut.size);
@@ -56,7 +59,9 @@ export const fallocate: Handler = {
     if ((mode & ~FallocateMode.KEEP_SIZE) !== 0) {
       throw new FsError('ENOTSUP', 'space can be reserved and nothing else');
     }
-    await operations.allocate(fh, offset, length, (mode & FallocateMode.KEEP_SIZE) !== 0);
+    // The kernel has no flag here, and leaves set-user-id to the file system.
+    const unprivileged = request.uid === ROOT_UID ? undefined : callerOf(request);
+    await operations.allocate(fh, offset, length, (mode & FallocateMode.KEEP_SIZE) !== 0, unprivileged);
     request.reply();
   },
 };
