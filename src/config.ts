@@ -1,17 +1,17 @@
 import { readFile, stat } from 'node:fs/promises';
 import { isIPv4 } from 'node:net';
-import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { hasErrorCode, messageOf, UserError } from './errors.ts';
 import { jsonErrorPosition } from './json-position.ts';
 import { Secret } from './secret.ts';
+import { homeDirectory } from './state-directory.ts';
 
 /** Where settings come from. */
 export interface ConfigSources {
   /** Environment variables; looked up when asked for, so that a live `process.env` may be given. */
   readonly env: Readonly<Record<string, string | undefined>>;
-  /** The user's home: dtool's file is `.config/dtool/dtool.json` in it. */
-  readonly home: string;
+  /** The user's home: dtool's file is {@link FILE} in it. Undefined: the user has none, and no file. */
+  readonly home: string | undefined;
 }
 
 /** How the store knows a user. */
@@ -31,6 +31,7 @@ export interface BucketConfig extends Credentials {
   readonly writePrefix: string;
 }
 
+const FILE = join('.config', 'dtool', 'dtool.json');
 const ENDPOINT = 'DTOOL_ECS_ENDPOINT_';
 const ACCESS_KEY_ID = 'DTOOL_ECS_ACCESS_KEY_ID_';
 /** What the template in the README of dtool-ecs says instead. */
@@ -74,10 +75,10 @@ export class Config {
    * @param sources default: this process's environment and its user's home
    * @throws UserError when the file is there but can't be read or is no JSON object
    */
-  static async load(
-    sources: ConfigSources = { env: process.env, home: process.env['HOME'] || homedir() },
-  ): Promise<Config> {
-    const file = join(sources.home, '.config', 'dtool', 'dtool.json');
+  static async load(sources: ConfigSources = { env: process.env, home: homeDirectory() }): Promise<Config> {
+    const { home } = sources;
+    if (home === undefined) return new Config(sources, join('~', FILE), undefined);
+    const file = join(home, FILE);
     return new Config(sources, file, await readConfigFile(file));
   }
 
@@ -193,7 +194,12 @@ async function readConfigFile(path: string): Promise<ConfigFile | undefined> {
   let text: string;
   let mode: number;
   try {
-    const found = await stat(path);
+    const found = await stat(path).catch((error: unknown) => {
+      // A home that this user may not enter, as root's in a container: dtool finds no file there either.
+      if (hasErrorCode(error, 'EACCES')) return undefined;
+      throw error;
+    });
+    if (!found) return undefined;
     if (!found.isFile()) throw new Error('it is no regular file');
     mode = found.mode;
     text = await readFile(path, 'utf8');

@@ -3,6 +3,7 @@ import { lstat, mkdir, readdir, readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { UserError, messageOf } from './errors.ts';
+import { runtimeDirectory } from './state-directory.ts';
 
 /** Where the sockets of mounts are, and the files beside them that have the numbers of their processes. */
 
@@ -17,7 +18,7 @@ const SOCKET = '.sock';
  */
 export async function controlDirectory(): Promise<string> {
   const uid = process.getuid?.() ?? 0;
-  const runtime = process.env['XDG_RUNTIME_DIR'];
+  const runtime = runtimeDirectory();
   const path = runtime ? join(runtime, 'dtool-ecs-mount') : join(tmpdir(), `dtool-ecs-mount-${uid}`);
   try {
     await mkdir(path, { recursive: true, mode: 0o700 });

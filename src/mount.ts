@@ -12,6 +12,7 @@ import { ThreadedFileHasher } from './freeze/file-hasher.ts';
 import { freezeUserOf } from './freeze/freeze-user.ts';
 import { RememberingFileHasher } from './freeze/remembering-hasher.ts';
 import { StagedBuckets, type StagedStatus, type UnfinishedFreeze } from './freeze/staged-buckets.ts';
+import { sourceOf } from './fuse/mount-table.ts';
 import { clearDeadMount } from './fuse/mountpoint.ts';
 import type { RequestCounts } from './fuse/request-counters.ts';
 import { type Session, startSession } from './fuse/session.ts';
@@ -240,7 +241,7 @@ export async function startMount(
   try {
     await abortable(staged.recover(), signal);
     session = await startSession(options.mountpoint, tree, options.transport, {
-      source: options.buckets.join('+'),
+      source: sourceOf(options.buckets),
       allowOther: options.allowOther,
       allowNonEmpty: options.allowNonEmpty,
       autoUnmount: options.autoUnmount,

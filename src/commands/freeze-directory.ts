@@ -10,7 +10,7 @@ import { freeze } from '../freeze/freeze.ts';
 import { freezeUserOf } from '../freeze/freeze-user.ts';
 import { FreezeRefused } from '../freeze/problems.ts';
 import { refusedResult } from '../freeze/staged-result.ts';
-import { journalDirectory } from '../state-directory.ts';
+import { homeWarning, journalDirectory } from '../state-directory.ts';
 import { openCommandBucket } from './command-bucket.ts';
 import type { FreezeCommandOptions } from './freeze.ts';
 import { showProgress } from './freeze-progress.ts';
@@ -31,7 +31,7 @@ export async function freezeDirectory(directory: string, options: LocalOptions):
   const config = await Config.load();
   const bucket = openCommandBucket(options.bucket, config);
   const insecure = plainHttpWarning(bucket.config);
-  if (insecure !== undefined) printError(insecure);
+  for (const warning of [insecure, homeWarning()]) if (warning !== undefined) printError(warning);
   const stop = new AbortController();
   const onSignal = (): void => stop.abort();
   process.once('SIGINT', onSignal);

@@ -4,6 +4,21 @@ import { readFile } from 'node:fs/promises';
 export const FS_SUBTYPE = 'dtool-ecs';
 export const FS_TYPE = `fuse.${FS_SUBTYPE}`;
 
+/**
+ * The longest source that every mount(8) takes, in bytes: newer ones hand it to fsconfig(2), which takes 256 with the NUL
+ * (source: Linux, fs/fsopen.c); older ones to mount(2), which takes a page.
+ */
+const SOURCE_MAX_BYTES = 255;
+
+/** What the mount table shows as the source of a mount of some buckets: their names, as many as fit. */
+export function sourceOf(buckets: readonly string[]): string {
+  for (let shown = buckets.length; ; shown -= 1) {
+    const more = shown === buckets.length ? [] : [`and-${buckets.length - shown}-more`];
+    const source = [...buckets.slice(0, shown), ...more].join('+');
+    if (Buffer.byteLength(source) <= SOURCE_MAX_BYTES || shown === 0) return source;
+  }
+}
+
 export interface MountEntry {
   readonly mountpoint: string;
   readonly type: string;

@@ -337,6 +337,16 @@ describe.skipIf(mountObstacle !== undefined)('several buckets', () => {
     }
   });
 
+  test('--all takes any number of buckets', async () => {
+    const names = Array.from({ length: 80 }, (_, index) => `bucket-with-${'a-long-'.repeat(6)}name-${index}`);
+    const more = names.map((name) => configurationOf(name, server.endpoint, keys));
+    const mounted = await mount(Object.assign(configuration(server), ...more), [], '--all');
+    expect(await mounted.sh('cat second/in-the-second/data/file.txt')).toBe('second');
+    const { stdout } = await mounted.user.exec('findmnt', '-n', '-o', 'SOURCE', mounted.path);
+    expect(stdout).toMatch(/^bucket-with-.*\+and-\d+-more\n$/);
+    await mounted.close();
+  });
+
   test('from dtool’s configuration file', async () => {
     const user = await User.create();
     const path = await mkdtemp(join(tmpdir(), 'dtool-ecs-mount-test-at-'));

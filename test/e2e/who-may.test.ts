@@ -292,3 +292,85 @@ describe.skipIf(userObstacle !== '')(`a user who is not root${userObstacle}`, { 
     );
   });
 });
+
+const STRANGER = 54_321;
+
+describe.skipIf(obstacleForNobody !== '')(`without an entry in the user database${obstacleForNobody}`, () => {
+  /** Nobody is known, not even root to systemd's module, and nothing of what is in /var/tmp stays. */
+  const UNKNOWN = `
+    mount --bind /dev/null /etc/passwd; mount -t tmpfs -o mode=1777 none /var/tmp
+    echo 'passwd: files' > /var/tmp/.names; chmod 644 /var/tmp/.names
+    mount --bind /var/tmp/.names /etc/nsswitch.conf; exec "$@"`;
+  const UNSET = ['XDG_STATE_HOME', 'XDG_CACHE_HOME', 'USER', 'LOGNAME', 'LNAME', 'USERNAME'];
+  // A shell passes on no variable whose name has a hyphen.
+  const cli = (): string => {
+    const settings = Object.entries(bucket.env).map(([name, value]) => `'${name}=${value}'`);
+    return `env ${settings.join(' ')} "${process.execPath}" "${CLI}"`;
+  };
+  let user: User;
+  let path: string;
+  beforeEach(async () => {
+    user = await User.create(bucket.env);
+    path = await mkdtemp(join(tmpdir(), 'dtool-ecs-mount-test-at-'));
+  });
+  afterEach(async () => {
+    await rm(path, { recursive: true });
+    await user.remove();
+  });
+  /** @param as what the script is run by */
+  const run = async (as: readonly string[], script: string): Promise<CommandResult> => {
+    const [command = '', ...args] = asNobody().slice(0, -AS_NOBODY.length);
+    const env = ['env', ...UNSET.flatMap((name) => ['-u', name])];
+    return user.exec(command, ...args, 'sh', '-ec', UNKNOWN, 'sh', ...as, ...env, 'sh', '-ec', script);
+  };
+  const creators = async (): Promise<readonly unknown[]> => {
+    const { stdout } = await user.run('ls', '--json', bucket.bucket);
+    const listed: readonly { readonly creator: unknown }[] = JSON.parse(stdout);
+    return listed.map(({ creator }) => creator);
+  };
+
+  test.each([
+    ['unset', '-u', 'HOME'],
+    ['empty', 'HOME='],
+    ['missing', 'HOME=/nonexistent'],
+  ])('root mounts, reads and freezes though HOME is %s', async (name, ...home) => {
+    const folder = `${path}/mnt/staging/home-is-${name}`;
+    const { exitCode, stdout, stderr } = await run(
+      ['env', ...home],
+      `mkdir ${path}/mnt ${path}/cwd; cd ${path}/cwd
+      ${cli()} mount ${bucket.bucket} ${path}/mnt
+      cat ${path}/mnt/leaves/data/a.txt; echo
+      mkdir ${folder} && echo x > ${folder}/f
+      ${cli()} freeze ${folder}
+      ${cli()} umount ${path}/mnt
+      find ${path}/cwd -mindepth 1; ls /var/tmp`,
+    );
+    expect(exitCode, stderr).toBe(0);
+    expect(stderr).toContain('what has to be kept is in /var/tmp/dtool-ecs-mount-0, staged files above all');
+    expect(stdout).toMatch(/ is mounted .*^green$.*frozen as ecs:\/\/\S+\.\ndtool-ecs-mount-0\n$/ms);
+    expect(await creators()).toContain('0');
+  });
+
+  test('a user freezes; mounting is what fusermount3 refuses, which is said', async () => {
+    await chmod(path, 0o777);
+    const { exitCode, stdout, stderr } = await run(
+      [
+        'setpriv',
+        `--reuid=${STRANGER}`,
+        `--regid=${STRANGER}`,
+        '--clear-groups',
+        'env',
+        '-u',
+        'XDG_RUNTIME_DIR',
+        'HOME=',
+      ],
+      `mkdir ${path}/by-a-stranger ${path}/mnt; echo x > ${path}/by-a-stranger/f
+      ${cli()} freeze --bucket ${bucket.bucket} ${path}/by-a-stranger
+      ${cli()} mount ${bucket.bucket} ${path}/mnt || rmdir /tmp/dtool-ecs-mount-${STRANGER}`,
+    );
+    expect(exitCode, stderr).toBe(0);
+    expect(stdout).toContain('frozen as ecs://');
+    expect(await creators()).toContain(String(STRANGER));
+    if (stderr.includes('determine username')) expect(stderr).toContain('Add one to /etc/passwd');
+  });
+});

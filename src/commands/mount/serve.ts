@@ -7,7 +7,7 @@ import { transportNamed } from '../../fuse/transport/transports.ts';
 import { LogStream } from '../../log-stream.ts';
 import { createLogger } from '../../log.ts';
 import { type MountStatus, type RunningMount, startMount } from '../../mount.ts';
-import { defaultStagingDirectory } from '../../state-directory.ts';
+import { defaultStagingDirectory, homeWarning } from '../../state-directory.ts';
 import { cacheDirectoryOf, diskCacheOf } from '../disk-cache.ts';
 import { expose } from '../metrics/exposition.ts';
 import { type MetricsServer, listenForMetrics } from '../metrics/metrics-server.ts';
@@ -154,7 +154,9 @@ function processUse(): ProcessUse {
 
 /** What the user should know though it stops nothing. */
 function warningsOf(config: Config, buckets: readonly string[]): readonly string[] {
+  const home = homeWarning();
   return [
+    ...(home === undefined ? [] : [home]),
     ...config.warnings,
     ...buckets.flatMap((bucket) => {
       try {

@@ -18,6 +18,10 @@ const ADVICE: readonly (readonly [RegExp, string])[] = [
     /\/dev\/fuse: Permission denied/,
     'Users need to read and write /dev/fuse: as root, `chmod 0666 /dev/fuse`.',
   ],
+  [
+    /could not determine username/,
+    'fusermount3 needs an entry for your user. Add one to /etc/passwd, or mount as root.',
+  ],
   [/too many FUSE filesystems/, 'Unmount one, or raise mount_max in /etc/fuse.conf.'],
   [
     /not permitted/,
