@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test, vi } from 'vitest';
 import { decorate } from '../../src/ecs/decorated-object-store.ts';
@@ -331,6 +331,7 @@ test('a journal that can not say so after the commit: the next mount finds out a
   const full = vi.spyOn(FreezeJournal.prototype, 'write');
   full.mockImplementation(async function (this: FreezeJournal, entry) {
     if (entry.state === 'frozen') throw new Error('no space left on device');
+    await mkdir(journalsOf(folder), { recursive: true, mode: 0o700 });
     await writeFile(this.path, JSON.stringify(entry));
   });
   await expect(freezesOf(memory, folder).freeze(folder)).rejects.toThrow('no space left');
