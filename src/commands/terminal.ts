@@ -68,7 +68,12 @@ export function formatLatency(ms: number | undefined): string {
 export function formatTime(seconds: number | undefined): string {
   if (seconds === undefined) return '-';
   const date = new Date(seconds * 1000);
-  return Number.isNaN(date.getTime()) ? '-' : date.toISOString().slice(0, 16).replace('T', ' ');
+  return Number.isNaN(date.getTime())
+    ? '-'
+    : date
+        .toISOString()
+        .replace(/:\d\d\.\d+Z$/, '')
+        .replace('T', ' ');
 }
 
 export interface Column {

@@ -46,10 +46,10 @@ export async function readDiskDataset(
   await dataset.checkNames();
   const names = await listMetadataFiles(folder, '', problems);
   if (!names.includes('data')) problems.refuse(DATA, 'is missing: it has the items');
-  const items = names.includes('data')
-    ? await walk({ folder, below: DATA, skip: () => false, problems, signal })
-    : new ItemTable(folder, DATA);
   const frozen = admin?.type === 'dataset';
+  const items = names.includes('data')
+    ? await walk({ folder, below: DATA, skip: () => false, usesTimes: !frozen, problems, signal })
+    : new ItemTable(folder, DATA);
   const manifest = frozen ? await dataset.manifest(items) : undefined;
   const readme = await readMetadataFile(folder, README, problems);
   if (frozen && readme === undefined && !names.includes(README))

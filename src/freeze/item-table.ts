@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import type { ContainedDirectory } from '../contained-directory.ts';
 import type { ItemIdentifier } from '../ecs/dtool/identifier.ts';
+import { RELPATH_MAX_BYTES } from '../ecs/dtool/item-metadata.ts';
 import { FREEZE_ITEMS_MAX, MiB } from '../limits.ts';
 import type { FileState, SourceFile } from './source-file.ts';
 
@@ -13,21 +14,26 @@ export interface SourceItem extends SourceFile {
   readonly index: number;
 }
 
-/** A record: identifier, size, time, device, inode, page of the relpath and place in it, and its length. */
+/** A record: identifier, size, seconds, device, inode, page of the relpath, its length and place in the page, nanoseconds. */
 const ID_BYTES = 20;
 const SIZE = 20;
-const MTIME = 28;
+const SECONDS = 28;
 const DEV = 36;
 const INO = 44;
 const PATH_PAGE = 52;
+const PATH_BYTES = 54;
 const PATH_OFFSET = 56;
-const PATH_BYTES = 60;
+const NANOSECONDS = 60;
 const RECORD_BYTES = 64;
+const SECOND_NS = 1_000_000_000n;
 const PAGE_BYTES = 1 * MiB;
 const RECORDS_PER_PAGE = PAGE_BYTES / RECORD_BYTES;
 /** Bits of a number that is sorted which tell the record; the others are of the identifier. */
 const RECORD_BITS = 21;
 assert(FREEZE_ITEMS_MAX < 2 ** RECORD_BITS);
+/** A page, and the length of a path, fit into 16 bits. */
+const PATH_MAX_BYTES = 65_535;
+assert((FREEZE_ITEMS_MAX * RELPATH_MAX_BYTES) / (PAGE_BYTES - RELPATH_MAX_BYTES) < 65_536);
 
 /**
  * The items of a directory, packed: {@link RECORD_BYTES} and the relpath each, where objects would take a kilobyte.
@@ -59,12 +65,13 @@ export class ItemTable implements Iterable<SourceItem> {
     return this.#totalBytes;
   }
 
-  /** @param relpath at most a page of UTF-8, and unlike all others */
+  /** @param relpath at most {@link PATH_MAX_BYTES} of UTF-8, and unlike all others */
   add(relpath: string, identifier: ItemIdentifier, file: FileState): void {
     assert(this.#order.length === 0 && this.#length < FREEZE_ITEMS_MAX);
     const index = this.#length;
     if (index % RECORDS_PER_PAGE === 0) this.#records.push(Buffer.alloc(PAGE_BYTES));
     const length = Buffer.byteLength(relpath);
+    assert(length <= PATH_MAX_BYTES);
     if (this.#pathPageUsed + length > PAGE_BYTES) {
       this.#paths.push(Buffer.alloc(PAGE_BYTES));
       this.#pathPageUsed = 0;
@@ -75,12 +82,14 @@ export class ItemTable implements Iterable<SourceItem> {
     const { page, at } = this.#record(index);
     page.write(identifier, at, 'hex');
     page.writeDoubleLE(file.size, at + SIZE);
-    page.writeBigInt64LE(file.mtimeNs, at + MTIME);
+    const nanoseconds = ((file.mtimeNs % SECOND_NS) + SECOND_NS) % SECOND_NS;
+    page.writeBigInt64LE((file.mtimeNs - nanoseconds) / SECOND_NS, at + SECONDS);
+    page.writeUInt32LE(Number(nanoseconds), at + NANOSECONDS);
     page.writeDoubleLE(file.dev, at + DEV);
     page.writeDoubleLE(file.ino, at + INO);
-    page.writeUInt32LE(pathPage, at + PATH_PAGE);
+    page.writeUInt16LE(pathPage, at + PATH_PAGE);
     page.writeUInt32LE(this.#pathPageUsed, at + PATH_OFFSET);
-    page.writeUInt32LE(length, at + PATH_BYTES);
+    page.writeUInt16LE(length, at + PATH_BYTES);
     this.#pathPageUsed += length;
     this.#totalBytes += file.size;
   }
@@ -106,9 +115,9 @@ export class ItemTable implements Iterable<SourceItem> {
   at(index: number): SourceItem {
     const { page, at } = this.#sorted(index);
     const offset = page.readUInt32LE(at + PATH_OFFSET);
-    const paths = this.#paths[page.readUInt32LE(at + PATH_PAGE)];
+    const paths = this.#paths[page.readUInt16LE(at + PATH_PAGE)];
     assert(paths);
-    const relpath = paths.toString('utf8', offset, offset + page.readUInt32LE(at + PATH_BYTES));
+    const relpath = paths.toString('utf8', offset, offset + page.readUInt16LE(at + PATH_BYTES));
     const place = this.#below + relpath;
     return {
       path: join(this.#folder.path, place),
@@ -117,7 +126,7 @@ export class ItemTable implements Iterable<SourceItem> {
       identifier: this.#identifier(page, at),
       index,
       size: page.readDoubleLE(at + SIZE),
-      mtimeNs: page.readBigInt64LE(at + MTIME),
+      mtimeNs: page.readBigInt64LE(at + SECONDS) * SECOND_NS + BigInt(page.readUInt32LE(at + NANOSECONDS)),
       dev: page.readDoubleLE(at + DEV),
       ino: page.readDoubleLE(at + INO),
     };

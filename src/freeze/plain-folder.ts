@@ -25,6 +25,7 @@ export async function readPlainFolder(
     folder,
     below: '',
     skip: (name) => name === README || name === '.dtool',
+    usesTimes: true,
     problems,
     signal,
   });

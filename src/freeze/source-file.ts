@@ -11,6 +11,7 @@ export interface SourceFile extends OpenableFile, FileState {}
 export interface FileState {
   /** Bytes. */
   readonly size: number;
+  /** Since the epoch, before which it is negative; of all 64 bits of seconds that the kernel has. */
   readonly mtimeNs: bigint;
   /** Above 2^53 these are the nearest number that there is, which is good enough to tell files apart. */
   readonly dev: number;

@@ -5,6 +5,7 @@ import { messageOf } from '../errors.ts';
 import { forEachBounded } from '../for-each-bounded.ts';
 import { FREEZE_FILE_CHECKS_MAX, FREEZE_ITEMS_MAX, OBJECT_MAX_BYTES } from '../limits.ts';
 import { identifierOf } from '../ecs/dtool/identifier.ts';
+import { isItemTime } from '../ecs/dtool/timestamp.ts';
 import { RELPATH_MAX_BYTES } from '../ecs/dtool/item-metadata.ts';
 import { ItemTable } from './item-table.ts';
 import type { FreezeProblems } from './problems.ts';
@@ -17,6 +18,8 @@ export interface WalkOptions {
   readonly below: string;
   /** Whether an entry of the top directory is left out. */
   readonly skip: (name: string) => boolean;
+  /** Whether the times of the files become those of the items, so that dtool has to be able to hold them. */
+  readonly usesTimes: boolean;
   readonly problems: FreezeProblems;
   readonly signal: AbortSignal;
 }
@@ -135,6 +138,11 @@ class Walk {
     if (relpath.includes('\n')) return refuse('has a line break in its path, which dtool refuses; rename it');
     if (Buffer.byteLength(relpath) > RELPATH_MAX_BYTES)
       return refuse(`has a path over ${RELPATH_MAX_BYTES} bytes, too long for S3 metadata; shorten it`);
+    if (this.#options.usesTimes && !isItemTime(stats.mtimeNs))
+      return refuse(
+        `has a time before the year 1 or after 9999 (${stats.mtimeNs / 1_000_000_000n} s since 1970), which dtool can't ` +
+          'hold; give it another with touch',
+      );
     if (stats.size > OBJECT_MAX_BYTES)
       return refuse('is larger than 5 TiB, the most that an object of S3 can have; split it');
     try {

@@ -17,6 +17,7 @@ import {
 import type { ManifestItem } from '../ecs/dtool/item-table.ts';
 import { renderManifest } from '../ecs/dtool/manifest.ts';
 import { DTOOLCORE_VERSION, renderStructure } from '../ecs/dtool/structure.ts';
+import { itemTimestamp } from '../ecs/dtool/timestamp.ts';
 import { abandonUpload, abandonUploads } from '../ecs/multipart-upload.ts';
 import type { ObjectStore } from '../ecs/object-store.ts';
 import { messageOf, UserError } from '../errors.ts';
@@ -218,9 +219,9 @@ function* manifestItems({ source }: FreezePlan, md5s: ItemMd5s): Generator<Manif
   for (const item of source.items) yield manifestItem(item, md5s);
 }
 
-/** What the manifest says of a file: its time in microseconds, as Python has them. */
+/** A file as the manifest has it. */
 export function manifestItem(item: SourceItem, md5s: ItemMd5s): ManifestItem {
   const { identifier, relpath, size, mtimeNs } = item;
   const hash = md5s.get(item) ?? '';
-  return { identifier, relpath, size, hash, timestamp: Number(mtimeNs / 1000n) / 1e6 };
+  return { identifier, relpath, size, hash, timestamp: itemTimestamp(mtimeNs) };
 }

@@ -37,6 +37,8 @@ test('times are minutes in UTC, and unknown ones hyphens', () => {
   expect(formatTime(1_767_225_659)).toBe('2026-01-01 00:00');
   expect(formatTime(undefined)).toBe('-');
   expect(formatTime(1e20)).toBe('-');
+  expect(formatTime(-1)).toBe('1969-12-31 23:59');
+  expect(formatTime(253_402_300_800)).toBe('+010000-01-01 00:00');
 });
 
 test('nothing that a terminal would obey gets through', () => {

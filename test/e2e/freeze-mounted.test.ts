@@ -348,7 +348,15 @@ describe.skipIf(mountObstacle !== undefined)('freeze in a mount', () => {
     const { made, mount, sh, status } = await mounting();
     await mount();
     await sh(`cp -r '${await folderOf(FILES)}' staging/`);
+    // Before 1970, and after what 64 bits of nanoseconds can hold; the local disk may have another time for it.
+    await sh(
+      "touch -d '@-86400.25' staging/results/a && touch -d '@10413792000.5' staging/results/b/c && sync",
+    );
+    const times = async (place: string) => (await sh(`cd ${place} && stat -c %.6Y a b/c`)).stdout;
+    const staged = await times('staging/results');
+    expect(staged).toMatch(/^-86400\.250000\n/);
     expect(await sh('mv staging/results ./renamed')).toMatchObject({ exitCode: 0, stderr: '' });
+    expect(await times('renamed/data')).toBe(staged);
     expect((await sh('ls; cat renamed/data/a; ls staging')).stdout).toBe('renamed\nstaging\naaa');
     expect((await onlyDataset(made.store)).admin).toMatchObject({ name: 'renamed', type: 'dataset' });
     await sh('mkdir staging/empty && ln -s /etc staging/empty/out');

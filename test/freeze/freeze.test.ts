@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { renameSync, symlinkSync } from 'node:fs';
+import { existsSync, renameSync, symlinkSync } from 'node:fs';
 import { chmod, mkdir, readdir, readFile, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { basename, dirname, join } from 'node:path';
@@ -20,6 +20,9 @@ import {
   scratch,
   writeTree,
 } from './support.ts';
+
+/** It holds any time that the kernel has; other file systems, fewer. */
+const noTmpfs = !existsSync('/dev/shm');
 
 describe('a plain folder', () => {
   test('every file is an item, README.yml the README', async () => {
@@ -208,6 +211,42 @@ describe('a plain folder', () => {
       [],
     );
   });
+
+  test.skipIf(noTmpfs)(
+    `times that dtool can hold are kept, and others refused by name${noTmpfs ? ' [skipped: no /dev/shm]' : ''}`,
+    async () => {
+      const directory = join(await scratch('/dev/shm'), 'results');
+      // By GNU touch, to what dtool gives for each: datetime.utcfromtimestamp(os.stat(path).st_mtime).
+      const times: Readonly<Record<string, readonly [touch: string, timestamp: number]>> = {
+        before: ['-1.5', -1.5],
+        first: ['-62135596800', -62_135_596_800],
+        micro: ['-0.000001', -0.000001],
+        exact: ['9000000000.123457', 9_000_000_000.123457],
+        far: ['9223372037.25', 9_223_372_037.25],
+        last: ['253402300799', 253_402_300_799],
+      };
+      for (const [name, [time]] of Object.entries(times)) {
+        await writeTree(directory, { [name]: name });
+        await promisify(execFile)('touch', ['-d', `@${time}`, join(directory, name)]);
+      }
+      const store = new MemoryObjectStore();
+      await freezeTo(store, directory, { journals: join(await scratch(), 'journals') });
+      const { items } = await new DatasetReader(store, await onlyDataset(store)).manifest();
+      expect(Object.fromEntries(Array.from(items, ({ relpath, timestamp }) => [relpath, timestamp]))).toEqual(
+        Object.fromEntries(Object.entries(times).map(([name, [, timestamp]]) => [name, timestamp])),
+      );
+      for (const time of ['-62135596801', '253402300800', '9000000000000000000'])
+        await promisify(execFile)('touch', ['-d', `@${time}`, join(directory, time)]);
+      const fresh = new MemoryObjectStore();
+      const refused = await refusalOf(freezeTo(fresh, directory, { journals: join(await scratch(), 'j') }));
+      expect(refused).toEqual([
+        expect.stringContaining('-62135596801 has a time before the year 1 or after 9999'),
+        expect.stringContaining('253402300800 has a time before the year 1 or after 9999'),
+        expect.stringContaining('9000000000000000000 has a time before the year 1 or after 9999'),
+      ]);
+      expect(fresh.requests.put).toBe(0);
+    },
+  );
 
   test('a path of 1,500 bytes goes, and a name of the folder that dtool refuses does not', async () => {
     const store = new MemoryObjectStore();

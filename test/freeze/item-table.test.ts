@@ -11,7 +11,10 @@ const identifier = fc
   .map((parts) => parts.join('') as ItemIdentifier);
 const file = fc.record({
   size: fc.nat({ max: Number.MAX_SAFE_INTEGER }),
-  mtimeNs: fc.bigInt({ min: -(2n ** 62n), max: 2n ** 62n }),
+  mtimeNs: fc.oneof(
+    fc.bigInt({ min: -(2n ** 62n), max: 2n ** 62n }),
+    fc.bigInt({ min: -(2n ** 63n) * 1_000_000_000n, max: (2n ** 63n - 1n) * 1_000_000_000n }),
+  ),
   dev: fc.nat(),
   ino: fc.nat({ max: Number.MAX_SAFE_INTEGER }),
 });

@@ -50,8 +50,8 @@ export const inlineHasher: FileHasher = {
 };
 
 /** A new directory that is removed after the test. */
-export async function scratch(): Promise<string> {
-  const path = await mkdtemp(join(tmpdir(), 'dtool-ecs-mount-freeze-'));
+export async function scratch(below = tmpdir()): Promise<string> {
+  const path = await mkdtemp(join(below, 'dtool-ecs-mount-freeze-'));
   onTestFinished(() => rm(path, { recursive: true, force: true }));
   return path;
 }

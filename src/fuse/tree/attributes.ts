@@ -1,3 +1,4 @@
+import { isTimestamp } from '../../ecs/dtool/timestamp.ts';
 import type { Attributes, Node, SpecialKind, Timestamp } from './node.ts';
 
 /** Who owns every file of a mount, and what of its permission bits is taken away. */
@@ -39,19 +40,17 @@ export function readOnlyAttributes(
   };
 }
 
-/** The earliest and latest times that every file system and tool can show, in seconds since the epoch. */
-const SECONDS_MAX = 253_402_300_799;
-
 /**
- * From seconds since the epoch as dtool writes them, fractions included, to the nearest microsecond: a double of
- * this size is no more exact than that. What no clock shows (NaN, before 1970, after 9999) becomes 0.
+ * From seconds since the epoch as dtool writes them, fractions included and negative before 1970, to the nearest
+ * microsecond: a double of this size is no more exact than that. What is no point in time (see {@link isTimestamp}) becomes 0.
  */
 export function timestampOfSeconds(seconds: number): Timestamp {
-  if (!(seconds >= 0 && seconds <= SECONDS_MAX)) return { seconds: 0, nanoseconds: 0 };
-  const microseconds = Math.round((seconds % 1) * 1e6);
+  if (!isTimestamp(seconds)) return { seconds: 0, nanoseconds: 0 };
+  const whole = Math.floor(seconds);
+  const microseconds = Math.round((seconds - whole) * 1e6);
   return microseconds === 1e6
-    ? { seconds: Math.floor(seconds) + 1, nanoseconds: 0 }
-    : { seconds: Math.floor(seconds), nanoseconds: microseconds * 1000 };
+    ? { seconds: whole + 1, nanoseconds: 0 }
+    : { seconds: whole, nanoseconds: microseconds * 1000 };
 }
 
 /** From milliseconds since the epoch. */
