@@ -1,18 +1,15 @@
 import { constants } from 'node:fs';
 import { FsError } from '../errors.ts';
 import { type DirectoryHandle, type FileHandle, Handles, type HandlesOptions } from './handles.ts';
+import { changesOf, directory, readOnly, tooLarge } from './requirements.ts';
+import { accessOf, isWriting } from './open-flags.ts';
 import { modeIn, ownerIn, withoutPrivileges } from './privileges.ts';
 import { RequestCounters } from './request-counters.ts';
-import type { AttributeChanges, DirectoryChanges, NodeChanges, Owner, RenameMode } from './tree/changes.ts';
-import type { Access, DirectoryEntries, DirectoryNode, Node, SpaceUsage, Tree } from './tree/node.ts';
+import type { Allocation, AttributeChanges, DirectoryChanges, Owner, RenameMode } from './tree/changes.ts';
+import * as xattrs from './xattrs.ts';
+import type { DirectoryEntries, DirectoryNode, Node, SpaceUsage, Tree } from './tree/node.ts';
 
-/** O_APPEND alone changes nothing: it only says where a write would go. */
-const WRITE_FLAGS = constants.O_WRONLY | constants.O_RDWR | constants.O_TRUNC;
-/** O_ACCMODE, which Node does not name. */
-const ACCESS_MODE = constants.O_RDONLY | constants.O_WRONLY | constants.O_RDWR;
 const PERMISSIONS = 0o7777;
-/** The only extended attributes that can be set: the others mean something to the kernel, which is not ours to say. */
-const XATTR_PREFIX = 'user.';
 
 /**
  * What the kernel may ask, in terms of nodes: the part of every request that no transport has a say in. Rejects with
@@ -62,7 +59,7 @@ export class Operations {
     if (node.kind === 'directory') throw new FsError('EISDIR', 'is a directory');
     if (node.kind === 'symlink') throw new FsError('ELOOP', 'is a symbolic link');
     if (node.kind !== 'file') throw new FsError('ENXIO', 'the kernel opens pipes and sockets by itself');
-    if ((flags & WRITE_FLAGS) !== 0) changesOf(node);
+    if (isWriting(flags)) changesOf(node);
     const { handle } = await this.#handles.open(
       uid,
       node.isLocal === true,
@@ -106,7 +103,7 @@ export class Operations {
   }
 
   /**
-   * Reserves space for a file; see `OpenFileChanges.allocate`.
+   * As `OpenFileChanges.allocate`.
    *
    * @param unprivileged as in {@link setAttributes}
    */
@@ -114,14 +111,28 @@ export class Operations {
     handle: number,
     offset: number,
     length: number,
-    keepSize: boolean,
+    how: Allocation,
     unprivileged?: Owner,
   ): Promise<void> {
     const { node, file } = this.#handles.file(handle);
     if (file.changes === undefined) throw readOnly();
     if (!Number.isSafeInteger(offset + length)) throw tooLarge();
-    await file.changes.allocate(offset, length, keepSize);
+    await file.changes.allocate(offset, length, how);
     if (unprivileged) await this.setAttributes(node, {}, unprivileged);
+  }
+
+  /**
+   * Returns where from `offset` on the next data or hole of a file begins; its end counts as a hole.
+   *
+   * @throws FsError ENXIO where there is none
+   */
+  async seek(handle: number, offset: number, to: 'data' | 'hole'): Promise<number> {
+    const { node, file } = this.#handles.file(handle);
+    const { size } = node.attributes();
+    // Also what no number holds.
+    if (!(offset < size)) throw new FsError('ENXIO', 'nothing is there');
+    // Whatever tells no holes is one piece of data.
+    return (await file.seek?.(offset, to)) ?? (to === 'data' ? offset : size);
   }
 
   /** Puts a file on disk, whatever it is open for; what can't be changed is as durable as it gets. */
@@ -179,7 +190,7 @@ export class Operations {
     this.#handles.releaseAll();
   }
 
-  readlink(node: Node): string {
+  readlink(node: Node): string | Uint8Array {
     if (node.kind !== 'symlink') throw new FsError('EINVAL', 'not a symbolic link');
     return node.target;
   }
@@ -242,6 +253,31 @@ export class Operations {
   }
 
   /**
+   * Makes a file without a name and opens it: O_TMPFILE of open(2).
+   *
+   * @param flags of open(2)
+   * @param mode as in {@link create}
+   */
+  async createTemporary(
+    parent: Node,
+    flags: number,
+    mode: number,
+    owner: Owner,
+  ): Promise<{ readonly node: Node; readonly handle: number }> {
+    const to = directory(parent);
+    const changes = changesOf(to);
+    const { handle, opened } = await this.#handles.open(
+      owner.uid,
+      to.isLocal === true,
+      async (): Promise<FileHandle> => ({
+        kind: 'file',
+        ...(await changes.createTemporary(mode & PERMISSIONS, ownerIn(to, owner), accessOf(flags))),
+      }),
+    );
+    return { node: opened.node, handle };
+  }
+
+  /**
    * Makes a regular file and leaves it closed, or a named pipe or a socket.
    *
    * @param mode type and permission bits
@@ -270,7 +306,7 @@ export class Operations {
     });
   }
 
-  async makeSymlink(parent: Node, name: string, target: string, owner: Owner): Promise<Node> {
+  async makeSymlink(parent: Node, name: string, target: string | Uint8Array, owner: Owner): Promise<Node> {
     return this.#change(parent, async (changes, to) => changes.makeSymlink(name, target, ownerIn(to, owner)));
   }
 
@@ -312,10 +348,7 @@ export class Operations {
   }
 
   async getxattr(node: Node, name: string): Promise<Uint8Array> {
-    const value = name.startsWith(XATTR_PREFIX) ? await node.xattrs?.get(name) : undefined;
-    if (value !== undefined) return value;
-    // ls -l asks for ACLs and security labels; told "not supported" it asks once and not for every file.
-    throw new FsError(name.startsWith(XATTR_PREFIX) ? 'ENODATA' : 'ENOTSUP', `no extended attribute ${name}`);
+    return xattrs.get(node, name);
   }
 
   async listxattr(node: Node): Promise<readonly string[]> {
@@ -324,13 +357,11 @@ export class Operations {
 
   /** @param must see `NodeChanges.setXattr` */
   async setxattr(node: Node, name: string, value: Uint8Array, must?: 'create' | 'replace'): Promise<void> {
-    const changes = changesOf(node);
-    await changes.setXattr(settable(name), value, must);
+    await changesOf(node).setXattr(xattrs.settable(name), value, must);
   }
 
   async removexattr(node: Node, name: string): Promise<void> {
-    const changes = changesOf(node);
-    await changes.removeXattr(settable(name));
+    await changesOf(node).removeXattr(xattrs.settable(name));
   }
 
   async statfs(): Promise<SpaceUsage> {
@@ -364,34 +395,4 @@ export class Operations {
     const version = this.#version(node);
     return { kind: 'directory', node, version, entries: await node.list(signal) };
   }
-}
-
-function directory(node: Node): DirectoryNode {
-  if (node.kind !== 'directory') throw new FsError('ENOTDIR', 'not a directory');
-  return node;
-}
-
-function accessOf(flags: number): Access {
-  const mode = flags & ACCESS_MODE;
-  return mode === constants.O_RDONLY ? 'read' : mode === constants.O_WRONLY ? 'write' : 'read-write';
-}
-
-function changesOf(node: DirectoryNode): DirectoryChanges;
-function changesOf(node: Node): NodeChanges;
-function changesOf({ changes }: Node): NodeChanges {
-  if (changes === undefined) throw readOnly();
-  return changes;
-}
-
-function settable(name: string): string {
-  if (!name.startsWith(XATTR_PREFIX)) throw new FsError('ENOTSUP', `${name} can not be set here`);
-  return name;
-}
-
-function tooLarge(): FsError {
-  return new FsError('EFBIG', 'sizes and offsets have at most 53 bits');
-}
-
-function readOnly(): FsError {
-  return new FsError('EROFS', 'frozen datasets are read-only');
 }

@@ -15,6 +15,11 @@ export const FUSE_NATIVE_DEVIATIONS = {
     'a file that is removed while open goes on as .fuse_hidden* in its directory, which can not be removed meanwhile',
   'write-size': 'writes come in requests of 128 KiB at most',
   fallocate: 'space can not be reserved (fallocate fails with EOPNOTSUPP)',
+  'removed-directories': 'a directory that was removed can not be listed by those who are in it',
+  'temporary-files': 'a file has to have a name (O_TMPFILE fails with EOPNOTSUPP)',
+  holes: 'a file is one piece of data to lseek(2)',
+  'birth-time': 'nothing tells when a file was made',
+  'link-bytes': 'a symbolic link whose target is not UTF-8 leads to another place',
   'replacement-character': 'a name with U+FFFD can not be made, as it looks like one that is not UTF-8',
 } as const;
 

@@ -169,7 +169,7 @@ function checkAttributes(node: Node): void {
 async function expectGood(root: DirectoryNode): Promise<void> {
   const target = await nodeAt(root, `.uuid/${uuidOf('good')}`);
   if (target.kind !== 'symlink') throw new Error('no symlink');
-  const path = target.target.slice('../'.length);
+  const path = String(target.target).slice('../'.length);
   expect(await textAt(root, `${path}/data/file.txt`)).toBe('good');
   expect(await textAt(root, `${path}/data/sub/other.txt`)).toBe('other');
   expect(await namesIn(root, `${path}/.dtool/tags`)).toEqual(['t']);

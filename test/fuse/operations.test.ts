@@ -200,7 +200,9 @@ describe('changes', () => {
     }
     const handle = await operations.open(file, 0, never, UID);
     await expect(operations.write(handle, 0, Buffer.alloc(1))).rejects.toMatchObject({ code: 'EROFS' });
-    await expect(operations.allocate(handle, 0, 1, false)).rejects.toMatchObject({ code: 'EROFS' });
+    await expect(operations.allocate(handle, 0, 1, { as: 'space', keepSize: false })).rejects.toMatchObject({
+      code: 'EROFS',
+    });
     await operations.syncFile(handle, false);
     await operations.syncDirectory(root);
   });
@@ -254,7 +256,7 @@ describe('changes', () => {
     await changing.write(handle, 0, Buffer.from('x'), stranger);
     expect(await mode('file')).toBe(0o755);
     await changing.setAttributes(node, { mode: 0o6755 });
-    await changing.allocate(handle, 0, 1, false, stranger);
+    await changing.allocate(handle, 0, 1, { as: 'space', keepSize: false }, stranger);
     expect(await mode('file')).toBe(0o755);
     await changing.setAttributes(node, { mode: 0o6745 });
     await changing.setAttributes(node, { uid: 5 });
@@ -275,7 +277,7 @@ describe('changes', () => {
     const { node, handle } = await make('file');
     for (const refused of [
       changing.write(handle, Number.MAX_SAFE_INTEGER, Buffer.alloc(2)),
-      changing.allocate(handle, Number.MAX_SAFE_INTEGER, 2, false),
+      changing.allocate(handle, Number.MAX_SAFE_INTEGER, 2, { as: 'space', keepSize: false }),
       changing.setAttributes(node, { size: 2 ** 53 }),
     ]) {
       await expect(refused).rejects.toMatchObject({ code: 'EFBIG' });

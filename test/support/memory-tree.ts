@@ -123,7 +123,9 @@ export class MemoryFile extends MemoryNode implements FileNode {
         memoryCounts.longestWriteBytes = Math.max(memoryCounts.longestWriteBytes, data.length);
         this.write(offset, data);
       },
-      allocate: async (offset, length, keepSize) => {
+      allocate: async (offset, length, { as, keepSize }) => {
+        const end = Math.min(this.size, offset + length);
+        if (as !== 'space' && end > offset) this.write(offset, new Uint8Array(end - offset));
         if (!keepSize) this.size = Math.max(this.size, offset + length);
       },
     };
@@ -198,10 +200,10 @@ const ZEROS = new Uint8Array(CHUNK_BYTES);
 
 export class MemorySymlink extends MemoryNode implements SymlinkNode {
   readonly kind = 'symlink';
-  readonly target: string;
+  readonly target: string | Uint8Array;
   readonly changes: NodeChanges = this.nodeChanges();
 
-  constructor(target: string, owner: Owner) {
+  constructor(target: string | Uint8Array, owner: Owner) {
     super(0o777, owner);
     this.target = target;
   }
@@ -237,6 +239,11 @@ export class MemoryDirectory extends MemoryNode implements DirectoryNode {
       ...this.nodeChanges(),
       create: async (name, fileMode, fileOwner) => {
         const node = this.add(name, new MemoryFile(fileMode, fileOwner));
+        return { node, file: await node.open() };
+      },
+      createTemporary: async (fileMode, fileOwner) => {
+        const node = new MemoryFile(fileMode, fileOwner);
+        node.nlink = 0;
         return { node, file: await node.open() };
       },
       makeDirectory: async (name, directoryMode, directoryOwner) =>

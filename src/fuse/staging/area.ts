@@ -226,7 +226,7 @@ export class Area {
   }
 
   async #folderOf(name: string): Promise<string> {
-    return join(this.path, 'folders', basename(await local.readlink(join(this.namesPath, name))));
+    return join(this.path, 'folders', basename(String(await local.readlink(join(this.namesPath, name)))));
   }
 
   async #sync(...parts: readonly string[]): Promise<void> {

@@ -26,10 +26,19 @@ export interface Libc {
   exchange(from: string, to: string): Promise<void>;
   /** mkfifo(3), or mknod(2) of a socket that nobody listens at. The mode is as of open(2). */
   makeSpecial(path: string, kind: 'fifo' | 'socket', mode: number): Promise<void>;
+  /** linkat(2) of an open file, which gives a name to one that was opened with O_TMPFILE. */
+  link(fd: number, path: string): Promise<void>;
   /** Returns another descriptor of the same open file, as dup(2) does; programs that are started do not get it. Never waits. */
   duplicate(fd: number): number;
   /** fallocate(2). */
-  allocate(fd: number, offset: number, length: number, keepSize: boolean): Promise<void>;
+  allocate(
+    fd: number,
+    offset: number,
+    length: number,
+    how: { readonly as: 'space' | 'hole' | 'zeros'; readonly keepSize: boolean },
+  ): Promise<void>;
+  /** lseek(2) with SEEK_DATA or SEEK_HOLE. */
+  seek(fd: number, offset: number, to: 'data' | 'hole'): Promise<number>;
 }
 
 /** A file by its path or by an open descriptor. */
@@ -40,10 +49,14 @@ export type NanosecondTime = { readonly seconds: number; readonly nanoseconds: n
 // Values of Linux on every architecture that Node runs on.
 const AT_FDCWD = -100;
 const AT_SYMLINK_NOFOLLOW = 0x100;
+const AT_SYMLINK_FOLLOW = 0x400;
 const UTIME_NOW = 0x3fffffffn;
 const UTIME_OMIT = 0x3ffffffen;
 const RENAME_EXCHANGE = 2;
 const FALLOC_FL_KEEP_SIZE = 1;
+const FALLOC_FL = { space: 0, hole: 2, zeros: 0x10 } as const;
+const SEEK_DATA = 3;
+const SEEK_HOLE = 4;
 const F_DUPFD_CLOEXEC = 1030;
 /** _MKNOD_VER of 64-bit systems. */
 const MKNOD_VERSION = 0;
@@ -106,6 +119,8 @@ export async function loadLibc(): Promise<Libc | undefined> {
   const setxattr = both('lsetxattr', 'fsetxattr', ['str', 'void *', 'size_t', 'int']);
   const removexattr = both('lremovexattr', 'fremovexattr', ['str']);
   const renameat2 = ifThere(() => caller('renameat2', ['int', 'str', 'int', 'str', 'uint']));
+  const linkat = caller('linkat', ['int', 'str', 'int', 'str', 'int']);
+  const lseek = caller('lseek', ['int', 'int64_t', 'int'], 'int64_t');
   const mkfifo = caller('mkfifo', ['str', 'uint']);
   const mknod = ifThere(() => caller('mknod', ['str', 'uint', 'uint64_t']));
   // Until version 2.33 the GNU C library has only this.
@@ -151,13 +166,19 @@ export async function loadLibc(): Promise<Libc | undefined> {
       else if (xmknod) await xmknod(MKNOD_VERSION, path, constants.S_IFSOCK | mode, new BigUint64Array(1));
       else throw new FsError('EPERM', 'this C library can not make sockets');
     },
+    async link(fd, path) {
+      await linkat(AT_FDCWD, `/proc/self/fd/${fd}`, AT_FDCWD, path, AT_SYMLINK_FOLLOW);
+    },
     duplicate(fd) {
       const copy = Number(fcntl(fd, F_DUPFD_CLOEXEC, 'int', 0));
       if (copy < 0) throw systemError('fcntl', koffi.errno());
       return copy;
     },
-    async allocate(fd, offset, length, keepSize) {
-      await fallocate(fd, keepSize ? FALLOC_FL_KEEP_SIZE : 0, offset, length);
+    async allocate(fd, offset, length, { as, keepSize }) {
+      await fallocate(fd, FALLOC_FL[as] | (keepSize ? FALLOC_FL_KEEP_SIZE : 0), offset, length);
+    },
+    async seek(fd, offset, to) {
+      return lseek(fd, offset, to === 'data' ? SEEK_DATA : SEEK_HOLE);
     },
   };
 }

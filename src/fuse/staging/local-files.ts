@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer';
 import * as fs from 'node:fs';
 import { nameOfErrno } from '../../errno.ts';
 import { FsError, messageOf } from '../../errors.ts';
@@ -75,11 +76,14 @@ export async function flush(fd: number, libc: Libc | undefined): Promise<void> {
 export const readdir = async (path: string): Promise<readonly string[]> =>
   call((done) => fs.readdir(path, done));
 
-export const readlink = async (path: string): Promise<string> =>
-  quickly(
-    () => fs.readlinkSync(path),
-    async () => call((done) => fs.readlink(path, done)),
+/** Bytes where it is no UTF-8. */
+export async function readlink(path: string): Promise<string | Uint8Array> {
+  const target = await quickly(
+    () => fs.readlinkSync(path, 'buffer'),
+    async () => call<Buffer>((done) => fs.readlink(path, 'buffer', done)),
   );
+  return isUtf8(target) ? target.toString() : target;
+}
 
 /** Undefined where there is nothing. */
 export const lstat = async (path: string): Promise<fs.BigIntStats | undefined> =>
@@ -113,11 +117,15 @@ export const mkdir = async (path: string, mode: number): Promise<void> =>
     async () => act((done) => fs.mkdir(path, mode, done)),
   );
 
-export const symlink = async (target: string, path: string): Promise<void> =>
+export const symlink = async (target: string | Uint8Array, path: string): Promise<void> =>
   quickly(
-    () => fs.symlinkSync(target, path),
-    async () => act((done) => fs.symlink(target, path, done)),
+    () => fs.symlinkSync(asPath(target), path),
+    async () => act((done) => fs.symlink(asPath(target), path, done)),
   );
+
+function asPath(bytes: string | Uint8Array): string | Buffer {
+  return typeof bytes === 'string' ? bytes : Buffer.from(bytes);
+}
 
 export const link = async (path: string, newPath: string): Promise<void> =>
   quickly(

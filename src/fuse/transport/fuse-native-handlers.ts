@@ -80,7 +80,8 @@ function uncounted(operations: Operations, signal: AbortSignal, log: Logger): Ha
         if ((mode & constants.W_OK) !== 0) operations.requireChangeable(node);
       }, reply),
     getattr: (path, reply) => serve(async () => statOf((await find(path)).attributes()), reply),
-    readlink: (path, reply) => serve(async () => operations.readlink(await find(path)), reply),
+    readlink: (path, reply) =>
+      serve(async () => Buffer.from(operations.readlink(await find(path))).toString(), reply),
     open: (path, flags, reply) =>
       serve(async () => operations.open(await find(path), flags, signal, owner.uid), reply),
     release: (_path, handle, reply) => serve(async () => operations.release(handle), reply),

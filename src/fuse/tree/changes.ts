@@ -61,10 +61,20 @@ export interface DirectoryChanges extends NodeChanges {
     owner: Owner,
     access: Access,
   ): Promise<{ readonly node: FileNode; readonly file: OpenFile }>;
+  /**
+   * Makes a file without a name and opens it: it is gone when it is closed, unless it was linked to a name before.
+   *
+   * @throws FsError ENOTSUP where there is no such thing
+   */
+  createTemporary(
+    mode: number,
+    owner: Owner,
+    access: Access,
+  ): Promise<{ readonly node: FileNode; readonly file: OpenFile }>;
   /** @throws FsError EEXIST */
   makeDirectory(name: string, mode: number, owner: Owner): Promise<DirectoryNode>;
   /** @throws FsError EEXIST */
-  makeSymlink(name: string, target: string, owner: Owner): Promise<SymlinkNode>;
+  makeSymlink(name: string, target: string | Uint8Array, owner: Owner): Promise<SymlinkNode>;
   /** @throws FsError EEXIST, and EPERM where there is no such thing */
   makeSpecial(name: string, kind: SpecialKind, mode: number, owner: Owner): Promise<SpecialNode>;
   /**
@@ -94,10 +104,21 @@ export interface DirectoryChanges extends NodeChanges {
   sync(): Promise<void>;
 }
 
+/** What fallocate(2) puts behind a part of a file. */
+export interface Allocation {
+  /** Space, so that a later write can't fail for want of it; nothing, which reads as zeros; or space that reads as zeros. */
+  readonly as: 'space' | 'hole' | 'zeros';
+  readonly keepSize: boolean;
+}
+
 /** What an open file that may be written to can do besides reading. */
 export interface OpenFileChanges {
   /** Writes all of `data` at `offset`; it must be done with the buffer when it first awaits anything. */
   write(offset: number, data: Uint8Array): Promise<void>;
-  /** Reserves space, so that a later write can't fail for want of it; extends the file unless `keepSize`. */
-  allocate(offset: number, length: number, keepSize: boolean): Promise<void>;
+  /**
+   * Changes what is behind a part of the file on disk, which extends the file unless `how` says not.
+   *
+   * @throws FsError ENOTSUP where the file system can't
+   */
+  allocate(offset: number, length: number, how: Allocation): Promise<void>;
 }

@@ -46,6 +46,8 @@ interface AnyNode {
   /** What is known now; never waits. */
   attributes(): Attributes;
   readonly lifetime: Lifetime;
+  /** Returns when it was made, asked of the disk; absent, or undefined, where nobody knows. */
+  birthTime?(): Timestamp | undefined;
   /** Whether it is of the local disk: it answers within milliseconds, and an open file is a descriptor of this process. */
   readonly isLocal?: true;
   /** Absent where there are none. */
@@ -79,7 +81,8 @@ export interface FileNode extends AnyNode {
 
 export interface SymlinkNode extends AnyNode {
   readonly kind: 'symlink';
-  readonly target: string;
+  /** Bytes where it is no UTF-8. */
+  readonly target: string | Uint8Array;
 }
 
 /** A named pipe or a unix socket. All that programs do with one the kernel does by itself: here it only has a place. */
@@ -132,6 +135,13 @@ export interface OpenFile {
   ): Promise<T>;
   /** Absent where the file can't be changed. */
   readonly changes?: OpenFileChanges;
+  /**
+   * Returns where from `offset`, which is below the size, the next data or hole begins; absent, or undefined, where nobody
+   * knows of holes.
+   *
+   * @throws FsError ENXIO where no more data follows
+   */
+  seek?(offset: number, to: 'data' | 'hole'): Promise<number | undefined>;
   /**
    * Puts the file's content, and unless `dataOnly` its attributes, on disk: all that was written, through whichever handle.
    * Absent where nothing is ever on its way there.

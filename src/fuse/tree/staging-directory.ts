@@ -22,6 +22,8 @@ import type { Place } from './staging-names.ts';
 import { StagedBase } from './staging-node.ts';
 import type { StagedNode } from './staging-tree.ts';
 
+/** As all architectures that Node runs on have it. */
+const O_TMPFILE = 0o20000000 | constants.O_DIRECTORY;
 const PERMISSIONS = 0o7777n;
 
 /** A directory of a staged folder, or the folder itself. */
@@ -80,7 +82,9 @@ export class StagedDirectory extends StagedBase implements DirectoryNode, Direct
 
   async list(_signal: AbortSignal): Promise<StagedEntries> {
     const { lock } = this.tree;
-    const names = await lock.shared(async () => local.readdir(this.path));
+    // A directory that is open or somebody's working directory stays when it is removed.
+    const isGone = this.#top ? this.#top.isRemoved : !this.place;
+    const names = isGone ? [] : await lock.shared(async () => local.readdir(this.path));
     return new StagedEntries(
       names,
       async (name) => this.#entry(name),
@@ -102,6 +106,25 @@ export class StagedDirectory extends StagedBase implements DirectoryNode, Direct
   ): Promise<{ readonly node: FileNode; readonly file: OpenFile }> {
     const ours = writableMode(mode);
     return this.#make(name, async (place, path) => this.#create(place, path, { mode: ours, owner, access }));
+  }
+
+  async createTemporary(
+    mode: number,
+    owner: Owner,
+    access: Access,
+  ): Promise<{ readonly node: FileNode; readonly file: OpenFile }> {
+    return this.tree.lock.shared(async () => {
+      this.requireUnsealed();
+      if (!this.tree.libc) throw new FsError('ENOTSUP', 'files without a name need the package koffi');
+      const fd = await local.open(this.path, OPEN_FLAGS[access] | O_TMPFILE, mode);
+      try {
+        const node = this.tree.madeTemporary(await settle(fd, owner, mode), this.folder);
+        return { node, file: node.opened(fd, access) };
+      } catch (error) {
+        await local.close(fd);
+        throw error;
+      }
+    });
   }
 
   async makeDirectory(name: string, mode: number, owner: Owner): Promise<DirectoryNode> {
@@ -189,10 +212,11 @@ export class StagedDirectory extends StagedBase implements DirectoryNode, Direct
 
   async link(name: string, node: LinkableNode): Promise<void> {
     await this.#make(name, async (place, path) => {
-      if (!(node instanceof StagedBase) || node.folder === undefined || node.folder !== this.folder) {
+      const home = node instanceof StagedBase && (node.folder ?? this.tree.temporaries.get(node));
+      if (!home || home !== this.folder) {
         throw new FsError('EXDEV', 'the names of a file are all in one dataset');
       }
-      await local.link(node.path, path);
+      await node.linkTo(path);
       node.gain(place);
       node.changed();
     });

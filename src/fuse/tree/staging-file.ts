@@ -30,6 +30,14 @@ export class StagedFile extends StagedBase implements FileNode {
     });
   }
 
+  override async linkTo(path: string): Promise<void> {
+    const [fd] = this.#descriptors?.keys() ?? [];
+    const { libc } = this.tree;
+    // Made without a name it is reached by its descriptor alone.
+    if (this.place || fd === undefined || !libc) await super.linkTo(path);
+    else await libc.link(fd, path);
+  }
+
   /** Takes over a descriptor. */
   opened(fd: number, access: Access): OpenFile {
     this.#descriptors ??= new Map();
@@ -151,9 +159,9 @@ class OpenStagedFile implements OpenFile {
         await this.#orLost(this.#use(local.write(fd, offset, data)));
         node.wrote(end);
       },
-      allocate: async (offset, length, keepSize) => {
-        if (!tree.libc) throw new FsError('ENOTSUP', 'reserving space needs the package koffi');
-        await this.#use(tree.libc.allocate(fd, offset, length, keepSize));
+      allocate: async (offset, length, how) => {
+        if (!tree.libc) throw new FsError('ENOTSUP', 'fallocate needs the package koffi');
+        await this.#use(tree.libc.allocate(fd, offset, length, how));
       },
     };
   }
@@ -165,6 +173,10 @@ class OpenStagedFile implements OpenFile {
     use: (parts: readonly Uint8Array[]) => T,
   ): Promise<T> {
     return use([await this.#use(local.read(this.#fd, offset, length))]);
+  }
+
+  async seek(offset: number, to: 'data' | 'hole'): Promise<number | undefined> {
+    return this.#libc && this.#use(this.#libc.seek(this.#fd, offset, to));
   }
 
   async sync(dataOnly: boolean): Promise<void> {

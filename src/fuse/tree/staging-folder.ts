@@ -16,7 +16,7 @@ export class StagedFolder {
   readonly #removal: FolderRemoval;
   #name: string;
   #directory: StagedDirectory | undefined;
-  #state: 'open' | 'sealed' | 'removed' = 'open';
+  #state: 'open' | 'sealed' | 'removed' | 'vanished' = 'open';
 
   constructor(tree: StagingTree, name: string, path: string, removal: FolderRemoval) {
     this.#tree = tree;
@@ -32,7 +32,12 @@ export class StagedFolder {
 
   /** Whether it has not been removed. */
   get isThere(): boolean {
-    return this.#state !== 'removed';
+    return this.#state !== 'removed' && this.#state !== 'vanished';
+  }
+
+  /** Whether a program has removed it, empty, by rmdir(2). */
+  get isRemoved(): boolean {
+    return this.#state === 'vanished';
   }
 
   /** Paths below the folder of the files that are open for writing, each once. */
@@ -72,7 +77,7 @@ export class StagedFolder {
   /** Removes it with all that is in it, for good: after a crash it is there as a whole, or gone. The kernel is told. */
   async remove(): Promise<void> {
     await this.#tree.lock.alone(async () => {
-      if (this.#state === 'removed') return;
+      if (!this.isThere) return;
       await this.#removal.remove(this);
       this.#state = 'removed';
     });
@@ -86,7 +91,7 @@ export class StagedFolder {
 
   /** @throws FsError ESTALE, upon which the kernel looks names up anew */
   requireThere(): void {
-    if (this.#state === 'removed') throw new FsError('ESTALE', `${this.#name} was removed`);
+    if (!this.isThere) throw new FsError('ESTALE', `${this.#name} was removed`);
   }
 
   /** For the staging area: its name is another one now. */
@@ -96,7 +101,7 @@ export class StagedFolder {
 
   /** For the staging area: it is no folder any more. */
   vanished(): void {
-    this.#state = 'removed';
+    this.#state = 'vanished';
   }
 
   /** The directory that is shown of it. */

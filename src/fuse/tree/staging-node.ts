@@ -4,6 +4,7 @@ import type { NanosecondTime, Target } from '../staging/libc.ts';
 import * as local from '../staging/local-files.ts';
 import type { AttributeChanges, NodeChanges } from './changes.ts';
 import { localInode, type LocalInode } from './inode-numbers.ts';
+import { timestampOf } from './staging-attributes.ts';
 import type { Attributes, SpecialKind, SpecialNode, SymlinkNode, Timestamp, Xattrs } from './node.ts';
 import { attributesOf } from './staging-attributes.ts';
 import type { StagedDirectory } from './staging-directory.ts';
@@ -109,6 +110,11 @@ export abstract class StagedBase implements NodeChanges {
     for (const directory of this.#others?.directories ?? []) directory.requireUnsealed();
   }
 
+  /** Gives it a further name on the local disk. */
+  async linkTo(path: string): Promise<void> {
+    await local.link(this.path, path);
+  }
+
   /** It has this name. */
   gain(place: Place): void {
     if (!this.#directory) {
@@ -199,6 +205,17 @@ export abstract class StagedBase implements NodeChanges {
     if (this.folder?.isThere === true) this.#attributes = undefined;
   }
 
+  birthTime(): Timestamp | undefined {
+    let stat: BigIntStats;
+    try {
+      stat = local.statNow(this.onDisk());
+    } catch {
+      // It has no name any more.
+      return undefined;
+    }
+    return stat.birthtimeNs > 0n ? timestampOf(stat.birthtimeNs) : undefined;
+  }
+
   /** Something was done that may have changed its attributes. */
   changed(): void {
     this.#isOutdated = true;
@@ -279,9 +296,9 @@ export abstract class StagedBase implements NodeChanges {
 }
 
 export class StagedSymlink extends StagedBase implements SymlinkNode {
-  readonly target: string;
+  readonly target: string | Uint8Array;
 
-  constructor(tree: StagingTree, stat: BigIntStats, place: Place, target: string) {
+  constructor(tree: StagingTree, stat: BigIntStats, place: Place, target: string | Uint8Array) {
     super(tree, stat, place);
     this.target = target;
   }

@@ -48,6 +48,7 @@ export class StagingRoot implements DirectoryNode, StagingTop, FolderRemoval {
     setXattr: async () => notHere('staging/ has no extended attributes'),
     removeXattr: async () => notHere('staging/ has no extended attributes'),
     create: async () => notHere(FILES_REFUSED),
+    createTemporary: async () => notHere(FILES_REFUSED),
     makeSymlink: async () => notHere(FILES_REFUSED),
     makeSpecial: async () => notHere(FILES_REFUSED),
     link: async () => notHere(FILES_REFUSED),

@@ -15,7 +15,7 @@ import { StagedDirectory } from './staging-directory.ts';
 import { StagedFile } from './staging-file.ts';
 import type { StagedFolder } from './staging-folder.ts';
 import type { Place } from './staging-names.ts';
-import { StagedSpecial, StagedSymlink } from './staging-node.ts';
+import { type StagedBase, StagedSpecial, StagedSymlink } from './staging-node.ts';
 
 export type StagedNode = StagedDirectory | StagedFile | StagedSymlink | StagedSpecial;
 
@@ -38,6 +38,8 @@ export class StagingTree {
   readonly writers = new Set<StagedFile>();
   /** Bytes that these, and those that are being closed, have at least on disk, as far as programs were told. */
   readonly sizes = new Map<StagedFile, number>();
+  /** Files that were made without a name, and where they may get one. */
+  readonly temporaries = new WeakMap<StagedBase, StagedFolder>();
   /** Files that failed to be written. */
   readonly failedFiles: FailedFiles;
   readonly #closing = new Set<Promise<void>>();
@@ -107,11 +109,18 @@ export class StagingTree {
     return this.#add(new StagedFile(this, stat, place));
   }
 
+  /** A file without a name, which may get one in the folder. */
+  madeTemporary(stat: BigIntStats, folder: StagedFolder | undefined): StagedFile {
+    const node = this.#add(new StagedFile(this, stat));
+    if (folder) this.temporaries.set(node, folder);
+    return node;
+  }
+
   madeDirectory(stat: BigIntStats, place: Place): StagedDirectory {
     return this.#add(new StagedDirectory(this, stat, place));
   }
 
-  madeSymlink(stat: BigIntStats, place: Place, target: string): StagedSymlink {
+  madeSymlink(stat: BigIntStats, place: Place, target: string | Uint8Array): StagedSymlink {
     return this.#add(new StagedSymlink(this, stat, place, target));
   }
 

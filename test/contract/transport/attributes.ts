@@ -1,11 +1,11 @@
 import * as fs from 'node:fs/promises';
 import { describe, expect, test } from 'vitest';
 import { run } from '../../support/test-mounts.ts';
-import { has, python, sh, type Place } from './place.ts';
+import { has, isLinux, python, sh, type Place } from './place.ts';
 
 /** Modes, owners, times, inode numbers and extended attributes. */
 export function describeAttributes(place: Place): void {
-  const { at, deviates } = place;
+  const { at, deviates, contract } = place;
   describe('attributes', () => {
     test('mode, owner and the umask', async () => {
       await sh('umask 027; mkdir d; echo > f; (umask 0; mkdir open; echo > public)', place.root);
@@ -58,6 +58,21 @@ export function describeAttributes(place: Place): void {
       await expect(other('cat private')).rejects.toThrow('Permission denied');
       await expect(other('chmod 777 private')).rejects.toThrow('not permitted');
     });
+
+    test.skipIf(contract.tree !== 'staging' || deviates('birth-time') || !isLinux(6, 6))(
+      'when it was made',
+      async () => {
+        const before = Date.now();
+        await fs.writeFile(at('f'), '');
+        await fs.utimes(at('f'), 1, 1);
+        await fs.appendFile(at('f'), 'x');
+        const { birthtimeMs } = await fs.stat(at('f'));
+        // File systems have a clock that ticks.
+        expect(birthtimeMs).toBeGreaterThan(before - 1000);
+        expect(birthtimeMs).toBeLessThanOrEqual(Date.now());
+        expect((await sh('stat -c %W f', place.root)).trim()).toBe(String(Math.floor(birthtimeMs / 1000)));
+      },
+    );
 
     test('the group of a directory is inherited', async () => {
       await fs.mkdir(at('shared'));

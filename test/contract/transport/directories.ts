@@ -11,8 +11,21 @@ const longNames = (first: number, last: number): string => `$(seq -f '%0${NAME_L
 
 /** How directories are listed. */
 export function describeDirectories(place: Place): void {
-  const { at } = place;
+  const { at, deviates } = place;
   describe('directories', () => {
+    test.skipIf(deviates('removed-directories'))(
+      'that were removed are empty for those who are in them',
+      async () => {
+        for (const directory of [place.root, place.mount.path]) {
+          const said = await sh(
+            'mkdir gone && cd gone && rmdir ../gone && ls -A 2>&1; touch f 2>&1 || true',
+            directory,
+          );
+          expect(said).toBe("touch: cannot touch 'f': No such file or directory\n");
+        }
+      },
+    );
+
     test('list what is in them, with types', async () => {
       await fs.mkdir(at('d'));
       await fs.writeFile(at('f'), '');

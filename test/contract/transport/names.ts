@@ -4,6 +4,7 @@ import { run } from '../../support/test-mounts.ts';
 import {
   code,
   has,
+  isLinux,
   python,
   renameWithFlags,
   RENAME_EXCHANGE,
@@ -130,6 +131,16 @@ export function describeNames(place: Place): void {
       expect(await fs.readFile(at('f'), 'utf8')).toBe('there');
     });
 
+    test.skipIf(deviates('link-bytes'))('of symbolic links may stand for any bytes', async () => {
+      const target = Buffer.from([0x2e, 0x2f, 0xff, 0xfe, 0x61]);
+      await fs.symlink(target, at('odd'));
+      expect(await fs.readlink(at('odd'), 'buffer')).toEqual(target);
+      expect((await fs.lstat(at('odd'))).size).toBe(5);
+      await sh('cp -a odd copy && ln odd hard && mv odd moved', place.root);
+      for (const name of ['copy', 'hard', 'moved'])
+        expect(await fs.readlink(at(name), 'buffer'), name).toEqual(target);
+    });
+
     test('that are not UTF-8 are refused', async () => {
       const odd = Buffer.concat([Buffer.from(`${place.root}/`), Buffer.from([0x61, 0xff])]);
       expect(await code(fs.stat(odd))).toBe('ENOENT');
@@ -197,6 +208,30 @@ os.unlink('moved')
 print(os.listdir('.'))`;
       expect(await python(script, place.root)).toBe('True\nhello\nrefused\n[]');
     });
+
+    test.skipIf(!has('python3') || deviates('temporary-files') || !isLinux(6, 1))(
+      'come later than the files that they are given to',
+      async () => {
+        const script = `
+os.chdir(sys.argv[1])
+f = os.open('.', os.O_TMPFILE | os.O_RDWR, 0o640)
+os.write(f, b'whole')
+print(os.listdir('.'), os.fstat(f).st_nlink, oct(os.fstat(f).st_mode))
+check(libc.linkat(-100, b'/proc/self/fd/%d' % f, -100, b'named', 0x400))
+print(open('named').read(), os.stat('named').st_nlink, os.fstat(f).st_nlink, os.stat('named').st_ino == os.fstat(f).st_ino)
+os.write(f, b' again'); os.close(f)
+print(open('named').read(), os.listdir('.'))
+g = os.open('.', os.O_TMPFILE | os.O_WRONLY | os.O_EXCL)
+try: check(libc.linkat(-100, b'/proc/self/fd/%d' % g, -100, b'never', 0x400))
+except OSError as error: print(errno.errorcode[error.errno])
+os.write(g, b'x'); os.close(g)
+os.unlink('named')
+print(os.listdir('.'))`;
+        expect(await python(script, place.root)).toBe(
+          "[] 0 0o100640\nwhole 1 1 True\nwhole again ['named']\nENOENT\n[]",
+        );
+      },
+    );
 
     test('of things that are not there to be made', async () => {
       await expect(run('mknod', [at('null'), 'c', '1', '3'])).rejects.toThrow('Operation not permitted');

@@ -1,3 +1,4 @@
+import { release } from 'node:os';
 import { hasProgram } from '../../support/mounted.ts';
 import { run } from '../../support/test-mounts.ts';
 import type { TransportMount } from '../../support/transport-mount.ts';
@@ -17,6 +18,11 @@ export interface Place {
   readonly at: (path: string) => string;
   readonly deviates: (deviation: Deviation) => boolean;
 }
+
+const [major = 0, minor = 0] = release().split('.').map(Number);
+/** Whether the kernel is this version or a newer one: older ones do not ask for everything. */
+export const isLinux = (wantedMajor: number, wantedMinor: number): boolean =>
+  major > wantedMajor || (major === wantedMajor && minor >= wantedMinor);
 
 export const MiB = 2 ** 20;
 export const GiB = 2 ** 30;

@@ -338,7 +338,9 @@ test('without koffi less can be done, and it is said', async () => {
   expect(Math.abs(node.attributes().mtime.nanoseconds - time.nanoseconds)).toBeLessThan(1000);
   await expect(node.changes.setXattr('user.a', Buffer.from('x'))).rejects.toMatchObject({ code: 'ENOTSUP' });
   expect(await node.xattrs.get('user.a')).toBeUndefined();
-  await expect(file.changes?.allocate(0, 10, false)).rejects.toMatchObject({ code: 'ENOTSUP' });
+  await expect(file.changes?.allocate(0, 10, { as: 'space', keepSize: false })).rejects.toMatchObject({
+    code: 'ENOTSUP',
+  });
   const rename = (mode: 'exchange' | 'no-replace', to: string) =>
     top.changes.rename('file', top, to, mode, () => never);
   await expect(rename('exchange', 'other')).rejects.toMatchObject({ code: 'EINVAL' });

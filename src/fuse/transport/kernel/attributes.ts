@@ -1,6 +1,6 @@
 import type { Attributes, Node } from '../../tree/node.ts';
-import { FileType } from './abi/flags.ts';
-import { Attr, AttrOut, EntryOut } from './abi/replies.ts';
+import { FileType, StatxMask } from './abi/flags.ts';
+import { Attr, AttrOut, EntryOut, Statx, StatxOut } from './abi/replies.ts';
 import type { Connection } from './connection.ts';
 import { cacheSeconds, entrySeconds } from './lifetimes.ts';
 
@@ -12,8 +12,9 @@ const SET_ID = 0o6000;
 const { set: attr } = Attr;
 const { set: entry } = EntryOut;
 
-/** Bytes of `fuse_attr_out` and `fuse_entry_out`. */
+/** Bytes of `fuse_attr_out`, `fuse_statx_out` and `fuse_entry_out`. */
 export const ATTR_OUT_BYTES = AttrOut.size + Attr.size;
+export const STATX_OUT_BYTES = StatxOut.size + Statx.size;
 export const ENTRY_OUT_BYTES = EntryOut.size + Attr.size;
 
 /** Writes `fuse_attr` at `base`. */
@@ -53,6 +54,36 @@ export function encodeAttrOut(view: DataView, base: number, node: Node, connecti
   AttrOut.set.attrValidNsec(view, base, nanosecondsOf(seconds));
   view.setUint32(base + AttrOut.at.dummy, 0);
   encodeAttributes(view, base + AttrOut.size, attributes);
+}
+
+/** Writes `fuse_statx_out` at `base`: {@link STATX_OUT_BYTES}. */
+export function encodeStatxOut(view: DataView, base: number, node: Node, connection: Connection): void {
+  const attributes = node.attributes();
+  const born = node.birthTime?.();
+  const seconds = attributeSeconds(node, attributes, connection);
+  new Uint8Array(view.buffer, view.byteOffset + base, STATX_OUT_BYTES).fill(0);
+  StatxOut.set.attrValid(view, base, Math.floor(seconds));
+  StatxOut.set.attrValidNsec(view, base, nanosecondsOf(seconds));
+  const at = base + StatxOut.size;
+  const { set } = Statx;
+  set.mask(view, at, StatxMask.BASIC_STATS | (born ? StatxMask.BTIME : 0));
+  set.blksize(view, at, BLOCK_SIZE_BYTES);
+  set.nlink(view, at, attributes.nlink);
+  set.uid(view, at, attributes.uid);
+  set.gid(view, at, attributes.gid);
+  set.mode(view, at, (FileType[attributes.kind] << 12) | attributes.mode);
+  set.ino(view, at, attributes.ino);
+  set.size(view, at, attributes.size);
+  set.blocks(view, at, attributes.blocks);
+  set.atime(view, at, attributes.atime.seconds);
+  set.atimensec(view, at, attributes.atime.nanoseconds);
+  set.mtime(view, at, attributes.mtime.seconds);
+  set.mtimensec(view, at, attributes.mtime.nanoseconds);
+  set.ctime(view, at, attributes.ctime.seconds);
+  set.ctimensec(view, at, attributes.ctime.nanoseconds);
+  if (!born) return;
+  set.btime(view, at, born.seconds);
+  set.btimensec(view, at, born.nanoseconds);
 }
 
 /**

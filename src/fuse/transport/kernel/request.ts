@@ -79,22 +79,34 @@ export class Request {
   }
 
   /**
-   * The NUL-terminated strings after the structure.
+   * The NUL-terminated strings after the structure, shared with the message.
    *
-   * @throws FsError EINVAL when there are fewer, EILSEQ when one is not UTF-8
+   * @throws FsError EINVAL when there are fewer
    */
-  strings(input: { readonly size: number } | undefined, count: number): string[] {
+  byteStrings(input: { readonly size: number } | undefined, count: number): Buffer[] {
     const { bytes } = this.#read();
     let start = BODY + (input?.size ?? 0);
     return Array.from({ length: count }, () => {
       const end = bytes.indexOf(NUL, start);
       if (end < 0 || end >= this.#length) throw new FsError('EINVAL', 'a name without its end');
-      const text = bytes.toString('utf8', start, end);
+      const found = bytes.subarray(start, end);
+      start = end + 1;
+      return found;
+    });
+  }
+
+  /**
+   * The same as text.
+   *
+   * @throws FsError EINVAL when there are fewer, EILSEQ when one is not UTF-8
+   */
+  strings(input: { readonly size: number } | undefined, count: number): string[] {
+    return this.byteStrings(input, count).map((bytes) => {
+      const text = bytes.toString();
       // Decoding replaces what is no UTF-8, and such a name must not stand for the one with the replacement in it.
-      if (text.includes('\u{fffd}') && !isUtf8(bytes.subarray(start, end))) {
+      if (text.includes('\u{fffd}') && !isUtf8(bytes)) {
         throw new FsError('EILSEQ', 'a name that is not UTF-8');
       }
-      start = end + 1;
       return text;
     });
   }

@@ -26,6 +26,8 @@ const REQUEST_BYTES: Record<string, number> = {
   FlushIn: 24,
   FsyncIn: 16,
   ReleaseIn: 24,
+  LseekIn: 24,
+  StatxIn: 24,
   FallocateIn: 32,
   SetxattrIn: 8,
   GetxattrIn: 8,
@@ -41,6 +43,9 @@ const REPLY_BYTES: Record<string, number> = {
   OpenOut: 16,
   WriteOut: 8,
   GetxattrOut: 8,
+  LseekOut: 8,
+  StatxOut: 32,
+  Statx: 256,
   StatfsOut: 80,
   Dirent: 24,
   NotifyInvalInodeOut: 24,
@@ -75,6 +80,7 @@ test('fields are where the ABI has them', () => {
   expect(requests.WriteIn.at).toMatchObject({ offset: 8, size: 16, lockOwner: 24 });
   expect(replies.Attr.at).toMatchObject({ mtime: 32, mode: 60, nlink: 64, uid: 68, blksize: 80 });
   expect(replies.InitOut.at).toMatchObject({ maxBackground: 16, maxWrite: 20, maxPages: 28, flags2: 32 });
+  expect(replies.Statx.at).toMatchObject({ ino: 32, atime: 64, btime: 80, mtime: 112, devMinor: 140 });
   expect(replies.StatfsOut.at).toMatchObject({ bsize: 40, namelen: 44, frsize: 48 });
 });
 

@@ -69,4 +69,10 @@ export const RenameFlag = { NOREPLACE: 1 << 0, EXCHANGE: 1 << 1 } as const;
 export const XattrFlag = { CREATE: 1, REPLACE: 2 } as const;
 
 /** Modes of fallocate(2). */
-export const FallocateMode = { KEEP_SIZE: 1 } as const;
+export const FallocateMode = { KEEP_SIZE: 1 << 0, PUNCH_HOLE: 1 << 1, ZERO_RANGE: 1 << 4 } as const;
+
+/** lseek(2) that FUSE passes on: SEEK_DATA and SEEK_HOLE. */
+export const Whence = { DATA: 3, HOLE: 4 } as const;
+
+/** statx(2) masks: what every file has, and when it was made. */
+export const StatxMask = { BASIC_STATS: 0x7ff, BTIME: 0x800 } as const;

@@ -58,6 +58,44 @@ export const OpenOut = struct({ fh: 'u64', openFlags: 'u32', backingId: 'i32' })
 export const WriteOut = struct({ size: 'u32', padding: 4 });
 export const GetxattrOut = struct({ size: 'u32', padding: 4 });
 
+export const LseekOut = struct({ offset: 'u64' });
+
+/** The head of `fuse_statx_out`; a {@link Statx} follows. */
+export const StatxOut = struct({ attrValid: 'u64', attrValidNsec: 'u32', flags: 4, spare: 16 });
+
+/** Times are `fuse_sx_time`. */
+export const Statx = struct({
+  mask: 'u32',
+  blksize: 'u32',
+  attributes: 'u64',
+  nlink: 'u32',
+  uid: 'u32',
+  gid: 'u32',
+  mode: 'u16',
+  spare0: 2,
+  ino: 'u64',
+  size: 'u64',
+  blocks: 'u64',
+  attributesMask: 'u64',
+  atime: 'i64',
+  atimensec: 'u32',
+  reserved0: 4,
+  btime: 'i64',
+  btimensec: 'u32',
+  reserved1: 4,
+  ctime: 'i64',
+  ctimensec: 'u32',
+  reserved2: 4,
+  mtime: 'i64',
+  mtimensec: 'u32',
+  reserved3: 4,
+  rdevMajor: 'u32',
+  rdevMinor: 'u32',
+  devMajor: 'u32',
+  devMinor: 'u32',
+  spare2: 112,
+});
+
 export const StatfsOut = struct({
   blocks: 'u64',
   bfree: 'u64',

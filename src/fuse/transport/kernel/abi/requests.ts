@@ -82,6 +82,14 @@ export const FlushIn = struct({ fh: 'u64', unused: 4, padding: 4, lockOwner: 'u6
 export const FsyncIn = struct({ fh: 'u64', fsyncFlags: 'u32', padding: 4 });
 /** Of RELEASE and RELEASEDIR. */
 export const ReleaseIn = struct({ fh: 'u64', flags: 'u32', releaseFlags: 'u32', lockOwner: 'u64' });
+export const LseekIn = struct({ fh: 'u64', offset: 'u64', whence: 'u32', padding: 4 });
+export const StatxIn = struct({
+  getattrFlags: 'u32',
+  reserved: 4,
+  fh: 'u64',
+  sxFlags: 'u32',
+  sxMask: 'u32',
+});
 export const FallocateIn = struct({ fh: 'u64', offset: 'u64', length: 'u64', mode: 'u32', padding: 4 });
 
 /** The short form: the long one is sent only to who asked for SETXATTR_EXT. */

@@ -3,8 +3,8 @@ import type { AttributeChanges } from '../../../tree/changes.ts';
 import type { Attributes, Timestamp } from '../../../tree/node.ts';
 import { Access, SetattrFlag } from '../abi/flags.ts';
 import { StatfsOut } from '../abi/replies.ts';
-import { AccessIn, GetattrIn, SetattrIn } from '../abi/requests.ts';
-import { ATTR_OUT_BYTES, encodeAttrOut } from '../attributes.ts';
+import { AccessIn, GetattrIn, SetattrIn, StatxIn } from '../abi/requests.ts';
+import { ATTR_OUT_BYTES, encodeAttrOut, encodeStatxOut, STATX_OUT_BYTES } from '../attributes.ts';
 import { NAME_MAX_BYTES } from '../../../../limits.ts';
 import { REPLY_BODY, replyBytes, replyView } from '../reply-buffer.ts';
 import { BODY, callerOf, type Request } from '../request.ts';
@@ -21,6 +21,15 @@ export const getattr: Handler = {
   handle(connection, request) {
     encodeAttrOut(replyView, REPLY_BODY, connection.node(request), connection);
     request.reply(ATTR_OUT_BYTES);
+  },
+};
+
+/** STATX: the same with the time when a file was made, for whoever asks statx(2) for it (since Linux 6.6). */
+export const statx: Handler = {
+  input: StatxIn,
+  handle(connection, request) {
+    encodeStatxOut(replyView, REPLY_BODY, connection.node(request), connection);
+    request.reply(STATX_OUT_BYTES);
   },
 };
 

@@ -1,5 +1,7 @@
+import { isUtf8 } from 'node:buffer';
 import { FsError } from '../../../../errors.ts';
 import type { RenameMode } from '../../../tree/changes.ts';
+import type { Node } from '../../../tree/node.ts';
 import { RenameFlag } from '../abi/flags.ts';
 import { OpenOut } from '../abi/replies.ts';
 import { CreateIn, LinkIn, MkdirIn, MknodIn, Rename2In, RenameIn } from '../abi/requests.ts';
@@ -20,17 +22,39 @@ import { replyEntry } from './names.ts';
 export const create: Handler = {
   input: CreateIn,
   async handle(connection, request) {
-    const { inodes, operations } = connection;
+    const { operations } = connection;
     const parent = connection.node(request);
     const { flags, mode } = request.fields(CreateIn);
     const [name = ''] = request.names(CreateIn);
-    const { node, handle } = await operations.create(parent, name, flags, mode, callerOf(request));
-    const id = inodes.remember(node);
-    encodeEntryOut(replyView, REPLY_BODY, parent, node, id, connection);
-    encodeOpenOut(REPLY_BODY + ENTRY_OUT_BYTES, handle, openFlags(node));
-    if (request.reply(ENTRY_OUT_BYTES + OpenOut.size)) return;
-    inodes.forget(id, 1);
-    operations.release(handle);
+    const made = await operations.create(parent, name, flags, mode, callerOf(request));
+    replyCreated(connection, request, parent, made);
+  },
+};
+
+/** Hands a new file and its handle over. */
+function replyCreated(
+  connection: Connection,
+  request: Request,
+  parent: Node,
+  { node, handle }: { readonly node: Node; readonly handle: number },
+): void {
+  const { inodes, operations } = connection;
+  const id = inodes.remember(node);
+  encodeEntryOut(replyView, REPLY_BODY, parent, node, id, connection);
+  encodeOpenOut(REPLY_BODY + ENTRY_OUT_BYTES, handle, openFlags(node));
+  if (request.reply(ENTRY_OUT_BYTES + OpenOut.size)) return;
+  inodes.forget(id, 1);
+  operations.release(handle);
+}
+
+/** TMPFILE: open(2) with O_TMPFILE, since Linux 6.1. The reply is as of CREATE; a name comes with it that means nothing. */
+export const tmpfile: Handler = {
+  input: CreateIn,
+  async handle(connection, request) {
+    const parent = connection.node(request);
+    const { flags, mode } = request.fields(CreateIn);
+    const made = await connection.operations.createTemporary(parent, flags, mode, callerOf(request));
+    replyCreated(connection, request, parent, made);
   },
 };
 
@@ -63,7 +87,9 @@ export const symlink: Handler = {
   async handle(connection, request) {
     const parent = connection.node(request);
     const [name = ''] = request.names(undefined);
-    const [, target = ''] = request.strings(undefined, 2);
+    const [, bytes = Buffer.of()] = request.byteStrings(undefined, 2);
+    // Copied where it stays bytes: the message's buffer is used again.
+    const target = isUtf8(bytes) ? bytes.toString() : Uint8Array.from(bytes);
     const node = await connection.operations.makeSymlink(parent, name, target, callerOf(request));
     replyEntry(connection, request, parent, node);
   },

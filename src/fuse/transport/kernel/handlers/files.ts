@@ -1,9 +1,19 @@
 import { FsError } from '../../../../errors.ts';
 import { KERNEL_REQUEST_MAX_BYTES } from '../../../../limits.ts';
+import type { Allocation } from '../../../tree/changes.ts';
 import type { Node } from '../../../tree/node.ts';
-import { FallocateMode, FsyncFlag, OpenFlag, OpenInFlag, WriteFlag } from '../abi/flags.ts';
-import { OpenOut, WriteOut } from '../abi/replies.ts';
-import { FallocateIn, FlushIn, FsyncIn, OpenIn, ReadIn, ReleaseIn, WriteIn } from '../abi/requests.ts';
+import { FallocateMode, FsyncFlag, OpenFlag, OpenInFlag, Whence, WriteFlag } from '../abi/flags.ts';
+import { LseekOut, OpenOut, WriteOut } from '../abi/replies.ts';
+import {
+  FallocateIn,
+  FlushIn,
+  FsyncIn,
+  LseekIn,
+  OpenIn,
+  ReadIn,
+  ReleaseIn,
+  WriteIn,
+} from '../abi/requests.ts';
 import { REPLY_BODY, replyView } from '../reply-buffer.ts';
 import { BODY, callerOf, type Request } from '../request.ts';
 import type { Handler } from './handler.ts';
@@ -51,18 +61,41 @@ export const write: Handler = {
   },
 };
 
-/** FALLOCATE: reserving space. Punching holes and the like are left to who can do without. */
+/** FALLOCATE: space, holes and zeros. Of the other modes of fallocate(2) the kernel does not tell. */
 export const fallocate: Handler = {
   input: FallocateIn,
   async handle({ operations }, request) {
     const { fh, offset, length, mode } = request.fields(FallocateIn);
-    if ((mode & ~FallocateMode.KEEP_SIZE) !== 0) {
-      throw new FsError('ENOTSUP', 'space can be reserved and nothing else');
-    }
     // The kernel has no flag here, and leaves set-user-id to the file system.
     const unprivileged = request.uid === ROOT_UID ? undefined : callerOf(request);
-    await operations.allocate(fh, offset, length, (mode & FallocateMode.KEEP_SIZE) !== 0, unprivileged);
+    await operations.allocate(fh, offset, length, allocationOf(mode), unprivileged);
     request.reply();
+  },
+};
+
+function allocationOf(mode: number): Allocation {
+  const keepSize = (mode & FallocateMode.KEEP_SIZE) !== 0;
+  switch (mode & ~FallocateMode.KEEP_SIZE) {
+    case 0:
+      return { as: 'space', keepSize };
+    case FallocateMode.PUNCH_HOLE:
+      return { as: 'hole', keepSize };
+    case FallocateMode.ZERO_RANGE:
+      return { as: 'zeros', keepSize };
+    default:
+      throw new FsError('ENOTSUP', `modes of fallocate that can not be: ${mode}`);
+  }
+}
+
+/** LSEEK: the next data or hole; the kernel does all other kinds of lseek(2) by itself. */
+export const lseek: Handler = {
+  input: LseekIn,
+  async handle({ operations }, request) {
+    const { fh, offset, whence } = request.fields(LseekIn);
+    if (whence !== Whence.DATA && whence !== Whence.HOLE) throw new FsError('EINVAL', `no lseek ${whence}`);
+    const found = await operations.seek(fh, offset, whence === Whence.DATA ? 'data' : 'hole');
+    LseekOut.set.offset(replyView, REPLY_BODY, found);
+    request.reply(LseekOut.size);
   },
 };
 

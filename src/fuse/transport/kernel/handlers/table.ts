@@ -1,9 +1,9 @@
 import { Opcode, type OpcodeName } from '../abi/opcodes.ts';
-import { access, getattr, readlink, setattr, statfs } from './attributes.ts';
-import { create, link, mkdir, mknod, rename, rename2, rmdir, symlink, unlink } from './changes.ts';
+import { access, getattr, readlink, setattr, statfs, statx } from './attributes.ts';
+import { create, link, mkdir, mknod, rename, rename2, rmdir, symlink, tmpfile, unlink } from './changes.ts';
 import { destroy, init, interrupt, notImplemented, notifyReply } from './control.ts';
 import { opendir, readdir, readdirplus } from './directories.ts';
-import { fallocate, flush, fsync, fsyncdir, open, read, release, write } from './files.ts';
+import { fallocate, flush, fsync, fsyncdir, lseek, open, read, release, write } from './files.ts';
 import type { Handler } from './handler.ts';
 import { batchForget, forget, lookup } from './names.ts';
 import { getxattr, listxattr, removexattr, setxattr } from './xattrs.ts';
@@ -14,11 +14,13 @@ const HANDLERS: Readonly<Record<OpcodeName, Handler>> = {
   FORGET: forget,
   BATCH_FORGET: batchForget,
   GETATTR: getattr,
+  STATX: statx,
   READLINK: readlink,
   ACCESS: access,
   STATFS: statfs,
   OPEN: open,
   READ: read,
+  LSEEK: lseek,
   FLUSH: flush,
   FSYNC: fsync,
   RELEASE: release,
@@ -44,21 +46,16 @@ const HANDLERS: Readonly<Record<OpcodeName, Handler>> = {
   RENAME2: rename2,
   LINK: link,
   CREATE: create,
+  TMPFILE: tmpfile,
   WRITE: write,
   FALLOCATE: fallocate,
   SETXATTR: setxattr,
   REMOVEXATTR: removexattr,
 
   // From here on ENOSYS is the best answer. Unless said otherwise the kernel never asks again.
-  /** It then answers statx(2) from GETATTR and its cache; we have no birth time, which is all that STATX would add. */
-  STATX: notImplemented,
-  /** It then takes a file for one piece of data without holes, which is always a right answer. */
-  LSEEK: notImplemented,
   /** It then reads and writes through its own cache, as it does between file systems. */
   COPY_FILE_RANGE: notImplemented,
   COPY_FILE_RANGE_64: notImplemented,
-  /** It then says EOPNOTSUPP, and programs make a file with a name and remove that. */
-  TMPFILE: notImplemented,
   /** Only asked of virtiofs; elsewhere the kernel leaves sync(2) to who calls fsync(2). */
   SYNCFS: notImplemented,
   /** It then says ENOTTY, every time: we have no ioctls. */
