@@ -98,6 +98,40 @@ test('a frozen dataset is never touched, not even one that was frozen a moment a
   expect(memory.keys).toEqual(before);
 });
 
+test('a freeze that commits after the decision: all of it goes, and that is told', async () => {
+  const { memory, uuid } = await abandoned();
+  const late = decorate(memory, async ({ operation, key }, run) => {
+    const result = await run();
+    if (operation === 'head' && key.endsWith('/asks')) {
+      const admin = {
+        uuid,
+        name: 'results',
+        type: 'dataset',
+        dtoolcore_version: '3',
+        creator_username: 'ada',
+      };
+      memory.seed(`${uuid}/dtool`, '{}', { ...admin, created_at: '1.0', frozen_at: '2.0' });
+    }
+    return result;
+  });
+  expect(await discardDataset(late, uuid)).toMatchObject({ wasCommitted: true });
+  expect(memory.keys).toEqual([]);
+});
+
+test('a frozen dataset that is not registered any more is left alone, and it is told how to see it', async () => {
+  const memory = new MemoryObjectStore();
+  const { uuid } = await freezeTo(memory, await folderOf(FILES));
+  if (uuid === undefined) throw new Error('no uuid');
+  memory.remove(`dtool-${uuid}`);
+  const before = memory.keys;
+  for (const call of [findRemains, discardDataset])
+    await expect(call(memory, uuid, { writePrefix: '' })).rejects.toMatchObject({
+      message: expect.stringContaining('that is not registered; nothing of it is removed'),
+      advice: expect.stringContaining(`Put the object dtool-${uuid}`),
+    });
+  expect(memory.keys).toEqual(before);
+});
+
 test('no permission to delete: the key and the action are told', async () => {
   const { memory, uuid } = await abandoned();
   const denied = decorate(memory, async ({ operation, key }, run) => {

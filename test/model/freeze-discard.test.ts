@@ -171,14 +171,18 @@ const BEFORE_COMMIT = 9;
 const COMMITTED = BEFORE_COMMIT + 1;
 
 test.each([
-  ['has registered its dataset', 1],
-  ['has put everything but the commit', BEFORE_COMMIT],
-  ['was ended right after the commit', COMMITTED],
+  [
+    'has registered its dataset',
+    1,
+    scaled<ExploreOptions>({ usual: { turnsMax: 1 }, full: { turnsMax: 5 } }),
+  ],
+  ['has put everything but the commit', BEFORE_COMMIT, ORDERS],
+  ['was ended right after the commit', COMMITTED, {}],
 ])(
   'a discard while a freeze goes on that %s',
-  async (_, frozenTo) => {
+  async (_, frozenTo, options) => {
     const directory = await folderOf({ item: 'content' });
-    const { runs } = await explore(async () => world(directory, frozenTo), ORDERS);
+    const { runs } = await explore(async () => world(directory, frozenTo), options);
     expect(runs).toBeGreaterThan(20);
   },
   TIMEOUT_MS,
@@ -200,6 +204,20 @@ test.each(['freeze', 'discard'])(
   async (mortal) => {
     const directory = await folderOf({ item: 'content' });
     await explore(async () => world(directory, BEFORE_COMMIT), { ...DEATHS, mortal: [mortal] });
+  },
+  TIMEOUT_MS,
+);
+
+test(
+  'two discards while a freeze goes on',
+  async () => {
+    const directory = await folderOf({ item: 'content' });
+    const make = async (): Promise<World> => {
+      const one = await world(directory, BEFORE_COMMIT);
+      const other = new Discard();
+      return { ...one, actors: { ...one.actors, other: other.run } };
+    };
+    await explore(make, { turnsMax: scaled({ usual: 1, full: 3 }) });
   },
   TIMEOUT_MS,
 );

@@ -27,7 +27,10 @@ export interface ExploreOptions {
 interface Pending {
   readonly request: StoreRequest;
   readonly carryOut: () => Promise<string>;
+  readonly giveUp: (reason: unknown) => void;
 }
+
+const GIVEN_UP = new Error('this order is not gone on with');
 
 class Performer {
   readonly name: string;
@@ -35,18 +38,20 @@ class Performer {
   /** All that it has asked and heard. */
   history = '';
   isOver = false;
+  #isGivenUp = false;
   #onChange = (): void => {};
 
   constructor(name: string, memory: MemoryObjectStore, actor: Actor) {
     this.name = name;
     const store = decorate(memory, async <T>(request: StoreRequest, run: () => Promise<T>): Promise<T> => {
-      const carriedOut = await new Promise<PromiseSettledResult<T>>((resolve) => {
+      if (this.#isGivenUp) throw GIVEN_UP;
+      const carriedOut = await new Promise<PromiseSettledResult<T>>((resolve, reject) => {
         const carryOut = async (): Promise<string> => {
           const [result] = await Promise.allSettled([run()]);
           resolve(result);
           return describe(result);
         };
-        this.pending.push({ request, carryOut });
+        this.pending.push({ request, carryOut, giveUp: reject });
         this.#onChange();
       });
       if (carriedOut.status === 'rejected') throw carriedOut.reason;
@@ -66,6 +71,15 @@ class Performer {
       await new Promise<void>((resolve) => (this.#onChange = resolve));
     // Others that it makes at once.
     await setImmediate();
+  }
+
+  /** Lets it end, so that it holds nothing any more: all that it asks from now on fails. */
+  async giveUp(): Promise<void> {
+    this.#isGivenUp = true;
+    while (!this.isOver) {
+      for (const { giveUp } of this.pending.splice(0)) giveUp(GIVEN_UP);
+      await this.settled();
+    }
   }
 
   async step(): Promise<string> {
@@ -144,6 +158,7 @@ export async function explore(
         log.push(choice);
       } else log.push((await performer?.step()) ?? '');
     }
+    await Promise.all(performers.map(async (one) => one.giveUp()));
   }
   return { states: seen.size, runs };
 }
