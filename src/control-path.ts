@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto';
-import { lstat, mkdir, readdir, readFile } from 'node:fs/promises';
+import { lstat, readdir, readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { UserError, messageOf } from './errors.ts';
+import { makeDirectories } from './make-directories.ts';
 import { runtimeDirectory } from './state-directory.ts';
 
 /** Where the sockets of mounts are, and the files beside them that have the numbers of their processes. */
@@ -21,7 +22,7 @@ export async function controlDirectory(): Promise<string> {
   const runtime = runtimeDirectory();
   const path = runtime ? join(runtime, 'dtool-ecs-mount') : join(tmpdir(), `dtool-ecs-mount-${uid}`);
   try {
-    await mkdir(path, { recursive: true, mode: 0o700 });
+    await makeDirectories(path);
     const stat = await lstat(path);
     if (stat.isDirectory() && stat.uid === uid && (stat.mode & 0o077) === 0) return path;
   } catch (cause) {

@@ -1,7 +1,8 @@
 import { closeSync, constants, fchmodSync, fstatSync, openSync, type Stats, statSync } from 'node:fs';
-import { type FileHandle, chmod, mkdir, open, stat } from 'node:fs/promises';
+import { type FileHandle, chmod, open, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { hasErrorCode, UserError } from './errors.ts';
+import { makeDirectories } from './make-directories.ts';
 
 /**
  * Makes sure that a directory of this program's own is there and lets nobody else in: a missing one is made with mode
@@ -12,7 +13,7 @@ import { hasErrorCode, UserError } from './errors.ts';
  *   put another in its place; the file system's error when it can't be made
  */
 export async function makePrivateDirectory(path: string): Promise<void> {
-  await mkdir(path, { recursive: true, mode: 0o700 });
+  await makeDirectories(path);
   const { uid, mode } = await stat(path);
   const user = process.getuid?.() ?? uid;
   if (uid !== user) {

@@ -1,7 +1,7 @@
 import { accessSync, chmodSync, constants, lstatSync, mkdirSync, statSync } from 'node:fs';
 import { userInfo } from 'node:os';
 import { dirname, isAbsolute, join } from 'node:path';
-import { UserError, messageOf } from './errors.ts';
+import { hasErrorCode, UserError, messageOf } from './errors.ts';
 
 /** Where this program finds and keeps what belongs to its user: the one place that knows of homes and XDG directories. */
 
@@ -117,6 +117,14 @@ function canHold(path: string, home: string): boolean {
   }
 }
 
+function makeIfMissing(path: string): void {
+  try {
+    mkdirSync(path, { mode: 0o700 });
+  } catch (error) {
+    if (!hasErrorCode(error, 'EEXIST')) throw error;
+  }
+}
+
 function replacement(): string {
   return join(WITHOUT_HOME, `${NAME}-${process.getuid?.() ?? 0}`);
 }
@@ -126,7 +134,7 @@ function withoutHome(name: string): string {
   const path = replacement();
   const advice = 'Set XDG_STATE_HOME and XDG_CACHE_HOME to directories of yours.';
   try {
-    mkdirSync(path, { recursive: true, mode: 0o700 });
+    makeIfMissing(path);
     const found = lstatSync(path);
     if (!found.isDirectory() || found.uid !== (process.getuid?.() ?? found.uid)) {
       throw new UserError(`there is no home directory to write to, and ${path} is not yours`, advice);

@@ -1,10 +1,11 @@
 import { constants } from 'node:fs';
-import { type FileHandle, mkdir, open, utimes } from 'node:fs/promises';
+import { type FileHandle, open, utimes } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { LRUCache } from 'lru-cache';
 import PQueue from 'p-queue';
 import type { Clock } from '../clock.ts';
 import { UserError, hasErrorCode, messageOf } from '../errors.ts';
+import { makeDirectories } from '../make-directories.ts';
 import { isOurs, makePrivateDirectory } from '../private-files.ts';
 import {
   DISK_PAGE_BYTES,
@@ -386,7 +387,7 @@ async function openForWriting(path: string): Promise<FileHandle> {
   const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_NOFOLLOW | constants.O_NONBLOCK;
   const file = await open(path, flags, 0o600).catch(async (error: unknown) => {
     if (!hasErrorCode(error, 'ENOENT')) throw error;
-    await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+    await makeDirectories(dirname(path));
     return open(path, flags, 0o600);
   });
   const stat = await file.stat();

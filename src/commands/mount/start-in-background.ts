@@ -1,12 +1,12 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { constants, accessSync, renameSync, statSync } from 'node:fs';
-import { mkdir } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { UserError, messageOf } from '../../errors.ts';
 import { LOG_FILE_MAX_BYTES } from '../../limits.ts';
+import { makeDirectories } from '../../make-directories.ts';
 import { makePrivateDirectory, openPrivateFile } from '../../private-files.ts';
 import { stateDirectory } from '../../state-directory.ts';
 import { print, printError } from '../terminal.ts';
@@ -75,7 +75,7 @@ async function openLogFile(path: string, isOurs: boolean): Promise<number> {
   const directory = dirname(resolve(path));
   try {
     if (isOurs) await makePrivateDirectory(directory);
-    else await mkdir(directory, { recursive: true, mode: 0o700 });
+    else await makeDirectories(directory);
     if ((statSync(path, { throwIfNoEntry: false })?.size ?? 0) > LOG_FILE_MAX_BYTES)
       renameSync(path, `${path}.1`);
     const file = openPrivateFile(path);
