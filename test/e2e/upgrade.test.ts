@@ -1,4 +1,5 @@
-import { cp, mkdir, mkdtemp, readFile, rm, symlink } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { cp, mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { expect, test } from 'vitest';
@@ -9,24 +10,53 @@ import { createEmbeddedBucket } from '../support/test-bucket.ts';
 
 const REPOSITORY = resolve(import.meta.dirname, '../..');
 
-test.skipIf(mountObstacle !== undefined).each(['auto', 'worker'])(
-  'a mount goes on when its program is removed, as an upgrade does (receive mode %s)',
-  async (receive) => {
+/** Copies the program with the packages that users have, so that nothing of it is left when the copy is removed. */
+async function copyProgram(to: string): Promise<void> {
+  const { packages }: { packages: Readonly<Record<string, { dev?: boolean; devOptional?: boolean }>> } =
+    JSON.parse(await readFile(join(REPOSITORY, 'package-lock.json'), 'utf8'));
+  const used = Object.entries(packages).flatMap(([name, { dev, devOptional }]) =>
+    name === '' || dev || devOptional || !existsSync(join(REPOSITORY, name)) ? [] : [name],
+  );
+  for (const name of ['dist', 'package.json', ...used])
+    await cp(join(REPOSITORY, name), join(to, name), { recursive: true });
+}
+
+test('a mount loads nothing when it runs but what its start has loaded', async () => {
+  const later = new Set<string>();
+  const seen = new Set<string>();
+  const look = async (name: string): Promise<void> => {
+    if (seen.has(name)) return;
+    seen.add(name);
+    const code = await readFile(join(REPOSITORY, 'dist', name), 'utf8');
+    for (const [, target = ''] of code.matchAll(/\bimport\("([^"]+)"\)/g)) later.add(target);
+    for (const [, target = ''] of code.matchAll(/\b(?:from|import) "\.\/([^"]+)"/g)) await look(target);
+  };
+  await look('background-process.js');
+  expect(seen.size).toBeGreaterThan(5);
+  // Both are loaded before the mount is there: by the transport, or for the staging area.
+  expect([...later].toSorted((a, b) => a.localeCompare(b))).toEqual(['fuse-native', 'koffi']);
+});
+
+test.skipIf(mountObstacle !== undefined).each([
+  ['--receive', 'worker'],
+  ['--transport', 'fuse-native'],
+])(
+  'a mount goes on when its program and all packages are removed, as an upgrade does (%s %s)',
+  { timeout: 120_000 },
+  async (option, value) => {
     const bucket = await createEmbeddedBucket();
     const user = await User.create(bucket.env);
     const program = await mkdtemp(join(tmpdir(), 'dtool-ecs-mount-test-program-'));
     const path = join(user.home, 'mnt');
     await mkdir(path);
-    await cp(join(REPOSITORY, 'dist'), join(program, 'dist'), { recursive: true });
-    await cp(join(REPOSITORY, 'package.json'), join(program, 'package.json'));
-    await symlink(join(REPOSITORY, 'node_modules'), join(program, 'node_modules'));
+    await copyProgram(program);
     const items = Object.fromEntries(Array.from({ length: 700 }, (_, n) => [`item-${n}`, `${n}`]));
     await bucket.putDataset(datasetOf('set', items));
     try {
       const mounted = await user.exec(
         process.execPath,
         join(program, 'dist/cli.js'),
-        ...['mount', bucket.bucket, path, '--receive', receive],
+        ...['mount', bucket.bucket, path, option, value],
       );
       expect(mounted).toMatchObject({ exitCode: 0 });
       await rm(program, { recursive: true });
