@@ -14,9 +14,19 @@ import { makeDirectories } from './make-directories.ts';
  */
 export async function makePrivateDirectory(path: string): Promise<void> {
   await makeDirectories(path);
-  const { uid, mode } = await stat(path);
-  const user = process.getuid?.() ?? uid;
-  if (uid !== user) {
+  const { mode } = await assertOurDirectory(path);
+  if ((mode & OF_OTHERS) !== 0) await chmod(path, 0o700);
+}
+
+/**
+ * Makes sure that what is in a directory of this program's own may be believed; changes nothing.
+ *
+ * @throws UserError as {@link makePrivateDirectory} does; the file system's error, also where there is none
+ */
+export async function assertOurDirectory(path: string): Promise<Stats> {
+  const found = await stat(path);
+  const { uid, mode } = found;
+  if (!isOurs(found)) {
     throw new UserError(
       `${path} belongs to another user (${uid})`,
       'Remove it, or give a directory of yours.',
@@ -36,7 +46,7 @@ export async function makePrivateDirectory(path: string): Promise<void> {
       `Give a directory that only you may write to, or make this one so: chmod o-w ${above}`,
     );
   }
-  if ((mode & OF_OTHERS) !== 0) await chmod(path, 0o700);
+  return found;
 }
 
 /**

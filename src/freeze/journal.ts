@@ -6,7 +6,7 @@ import { z } from 'zod';
 import { hasErrorCode, messageOf, UserError } from '../errors.ts';
 import { isDatasetUuid } from '../ecs/dtool/keys.ts';
 import { FileLock } from '../file-lock.ts';
-import { makePrivateDirectory } from '../private-files.ts';
+import { assertOurDirectory, makePrivateDirectory } from '../private-files.ts';
 
 /**
  * What has to survive a crash: how far a freeze has come.
@@ -75,9 +75,10 @@ export class FreezeJournal {
 
   /**
    * @returns undefined when there is none
-   * @throws UserError when it can't be read
+   * @throws UserError when it can't be read, or others may have put it there
    */
   async read(): Promise<JournalEntry | undefined> {
+    if (!(await isOurFolder(this.#folder))) return undefined;
     return readEntry(this.path);
   }
 
@@ -131,10 +132,12 @@ export async function readJournals(
   folder: string,
   onProblem: (error: unknown) => void,
 ): Promise<readonly JournalEntry[]> {
-  const names = await readdir(folder).catch((error: unknown) => {
-    if (!hasErrorCode(error, 'ENOENT')) onProblem(error);
-    return [];
-  });
+  let names: readonly string[] = [];
+  try {
+    if (await isOurFolder(folder)) names = await readdir(folder);
+  } catch (error) {
+    onProblem(error);
+  }
   const read = names
     .filter((name) => name.endsWith('.json'))
     .map(async (name) =>
@@ -144,6 +147,17 @@ export async function readJournals(
       }),
     );
   return (await Promise.all(read)).filter((entry) => entry !== undefined);
+}
+
+/** @returns false where there is none */
+async function isOurFolder(folder: string): Promise<boolean> {
+  try {
+    await assertOurDirectory(folder);
+    return true;
+  } catch (error) {
+    if (hasErrorCode(error, 'ENOENT')) return false;
+    throw error;
+  }
 }
 
 async function readEntry(path: string): Promise<JournalEntry | undefined> {

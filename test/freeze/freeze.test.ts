@@ -7,6 +7,7 @@ import { promisify } from 'node:util';
 import * as fc from 'fast-check';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { DatasetReader } from '../../src/ecs/dtool/dataset-reader.ts';
+import { readJournals } from '../../src/freeze/journal.ts';
 import type { OpenableFile } from '../../src/freeze/file-hasher.ts';
 import { MemoryObjectStore } from '../support/memory-object-store.ts';
 import {
@@ -128,7 +129,7 @@ describe('a plain folder', () => {
   });
 
   test.each(['file', 'directory'])(
-    'a %s swapped for a link out of the folder is not opened',
+    'nothing of a %s swapped for a link out of the folder is uploaded',
     async (what) => {
       const directory = await folderOf({ 'sub/a.txt': 'harmless', 'sub/b.bin': Buffer.alloc(2 << 20, 1) });
       const outside = await scratch();
@@ -316,6 +317,22 @@ describe('a plain folder', () => {
     await expect(freezeTo(new MemoryObjectStore(), directory)).rejects.toThrow(
       /the journal .* can't be read/,
     );
+  });
+
+  test('a journal that others may have put there is not believed', async () => {
+    const directory = await folderOf({ a: 'a' });
+    const store = new MemoryObjectStore();
+    await freezeTo(store, directory);
+    const journals = join(dirname(directory), 'journals');
+    await chmod(journals, 0o777);
+    await expect(freezeTo(store, directory, { dryRun: true })).rejects.toThrow(
+      `everybody may write to ${journals}`,
+    );
+    const problems: unknown[] = [];
+    expect(await readJournals(journals, (error) => problems.push(error))).toEqual([]);
+    expect(String(problems)).toContain(`everybody may write to ${journals}`);
+    await chmod(journals, 0o700);
+    expect(await readJournals(journals, (error) => problems.push(error))).toHaveLength(1);
   });
 
   test('once more: nothing when nothing changed, another dataset when something did', async () => {
