@@ -7,9 +7,9 @@ export function isTimestamp(value: unknown): value is number {
 }
 
 const SECOND_NS = 1_000_000_000n;
-/** 0001-01-01 and 10000-01-01, the range of Python's datetime. */
+/** 0001-01-01 and 10000-01-01, in seconds: the range of Python's datetime. */
 const ITEM_TIME_MIN_NS = -62_135_596_800n * SECOND_NS;
-const ITEM_TIME_END_NS = 253_402_300_800n * SECOND_NS;
+const ITEM_TIME_END = 253_402_300_800;
 
 /**
  * Whether dtool can hold a file's time: it takes each through Python's datetime (dtoolcore 3.19,
@@ -18,7 +18,8 @@ const ITEM_TIME_END_NS = 253_402_300_800n * SECOND_NS;
  * @param nanoseconds since the epoch
  */
 export function isItemTime(nanoseconds: bigint): boolean {
-  return nanoseconds >= ITEM_TIME_MIN_NS && nanoseconds < ITEM_TIME_END_NS;
+  // The last microseconds of 9999 are those of the next year as a double, to Python as well.
+  return nanoseconds >= ITEM_TIME_MIN_NS && itemTimestamp(nanoseconds) < ITEM_TIME_END;
 }
 
 /**

@@ -12,7 +12,7 @@ test('times of files as the manifest has them', () => {
     [-1_500_000_000n, -1.5],
     [1_700_000_000_123_456_999n, 1_700_000_000.123456],
     [9_007_199_254_740_993n * 1_000n, 9_007_199_254.740993],
-    [253_402_300_799_999_999_999n, 253_402_300_800],
+    [253_402_300_799_999_900_000n, 253_402_300_799.9999],
     [-62_135_596_800n * SECOND, -62_135_596_800],
   ] as const) {
     expect(itemTimestamp(nanoseconds)).toBe(timestamp);
@@ -28,6 +28,10 @@ test('the range of Python’s datetime', () => {
     false,
     false,
   ]);
+});
+
+test('the end of 9999, which a double takes for the next year', () => {
+  expect([253_402_300_799_999_900_000n, 253_402_300_799_999_999_000n].map(isItemTime)).toEqual([true, false]);
 });
 
 test('property: what a double can hold to the microsecond comes back to the microsecond before', () => {
