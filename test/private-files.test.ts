@@ -4,7 +4,7 @@ import { chmod, chown, mkdir, mkdtemp, readFile, rm, stat, symlink, writeFile } 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { makePrivateDirectory, openPrivateFile } from '../src/private-files.ts';
+import { makePrivateDirectory, openPrivateFile, openPrivateFileHandle } from '../src/private-files.ts';
 import { NOBODY } from './support/nobody.ts';
 
 let above: string;
@@ -72,8 +72,12 @@ test('a private file is made, appended to, and closed to others', async () => {
   expect(await readFile(path, 'utf8')).toBe('xxx');
 });
 
-describe('where others may write, a private file', () => {
-  const opening = async (path: string): Promise<void> => closeSync(openPrivateFile(path));
+const OPENERS = {
+  openPrivateFile: async (path: string) => closeSync(openPrivateFile(path)),
+  openPrivateFileHandle: async (path: string) => (await openPrivateFileHandle(path)).close(),
+};
+
+describe.each(Object.entries(OPENERS))('where others may write, a private file by %s', (_, opening) => {
   const isRoot = process.getuid?.() === 0;
   beforeEach(() => chmod(above, 0o777));
   const path = (): string => join(above, 'file');
