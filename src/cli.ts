@@ -124,6 +124,11 @@ program
   .option('--bucket <name>', 'where the dataset of a directory goes that is in no staging area')
   .option('--name <name>', "the dataset's name (default: the one it has, else the directory's)")
   .option('--dry-run', 'say what would be uploaded and what is wrong, and change nothing', false)
+  .option(
+    '--ignore <pattern>',
+    'leave out items of this name or path, such as "*.sock"; may be repeated',
+    (pattern: string, patterns: readonly string[] | undefined) => [...(patterns ?? []), pattern],
+  )
   .option('--keep-staging', 'leave the staged folder where it is', false)
   .option('--json', 'print JSON', false)
   .action(async (path: string, options, command: Command) => {

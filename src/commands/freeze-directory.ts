@@ -44,6 +44,7 @@ export async function freezeDirectory(directory: string, options: LocalOptions):
       directory,
       name: options.name,
       dryRun: options.dryRun,
+      ignore: options.ignore,
       store: bucket.store,
       endpoint: bucket.config.endpoint,
       writePrefix: bucket.config.writePrefix,

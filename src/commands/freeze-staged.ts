@@ -12,6 +12,7 @@ export interface FreezeStagedOptions {
   readonly dryRun: boolean;
   readonly json: boolean;
   readonly keepStaging: boolean;
+  readonly ignore?: readonly string[];
 }
 
 /**
@@ -23,7 +24,7 @@ export interface FreezeStagedOptions {
 export async function freezeStaged(
   { mount, bucket, folder }: StagedTarget,
   path: string,
-  { name, dryRun, json, keepStaging }: FreezeStagedOptions,
+  { name, dryRun, json, keepStaging, ignore }: FreezeStagedOptions,
 ): Promise<void> {
   const detach = new AbortController();
   const onSignal = (): void => detach.abort();
@@ -33,7 +34,7 @@ export async function freezeStaged(
   try {
     const answer = await askMount(mount.mountpoint, {
       command: 'freeze',
-      args: { bucket, folder, name, dryRun, keepStaging },
+      args: { bucket, folder, name, dryRun, keepStaging, ignore },
       // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- a mount of ours tells nothing else
       onProgress: (value) => progress.update(value as FreezeProgress),
       signal: detach.signal,

@@ -7,6 +7,8 @@ export interface FreezeCommandOptions {
   readonly dryRun: boolean;
   readonly json: boolean;
   readonly keepStaging: boolean;
+  /** Patterns of items that are left out. */
+  readonly ignore?: readonly string[];
 }
 
 /**

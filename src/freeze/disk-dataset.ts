@@ -40,6 +40,7 @@ export async function readDiskDataset(
   folder: ContainedDirectory,
   problems: FreezeProblems,
   signal: AbortSignal,
+  ignore?: readonly string[],
 ): Promise<Source> {
   const dataset = new DiskDataset(folder, problems);
   const admin = await dataset.admin();
@@ -48,7 +49,7 @@ export async function readDiskDataset(
   if (!names.includes('data')) problems.refuse(DATA, 'is missing: it has the items');
   const frozen = admin?.type === 'dataset';
   const items = names.includes('data')
-    ? await walk({ folder, below: DATA, skip: () => false, usesTimes: !frozen, problems, signal })
+    ? await walk({ folder, below: DATA, skip: () => false, ignore, usesTimes: !frozen, problems, signal })
     : new ItemTable(folder, DATA);
   const manifest = frozen ? await dataset.manifest(items) : undefined;
   const readme = await readMetadataFile(folder, README, problems);

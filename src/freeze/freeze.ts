@@ -45,6 +45,8 @@ export interface FreezeOptions {
   readonly onProgress?: (progress: FreezeProgress) => void;
   /** Reasons to refuse that the caller knows of; they are told with those that are found here. */
   readonly obstacles?: readonly FreezeProblem[];
+  /** Patterns of items that are left out, see `ignoring`. Default: as the freeze said that this one goes on with. */
+  readonly ignore?: readonly string[] | undefined;
   /** For the journal: whether a staged folder stays. Default: the journal has no say. */
   readonly keep?: boolean;
   /** Sees whether an earlier freeze was committed, and uploads nothing. */
@@ -124,6 +126,7 @@ async function run(
   const entry = await journal.read();
   const unfinished = entry?.state === 'frozen' ? undefined : entry;
   const createdAt = unfinished?.createdAt ?? clock.now() / 1000;
+  const ignore = options.ignore ?? entry?.ignore;
   const plan = await planFreeze({
     directory: resolve(options.directory),
     folder,
@@ -135,6 +138,7 @@ async function run(
     signal,
     onProgress,
     obstacles: options.obstacles,
+    ignore,
   });
   const choice = await chooseDataset(plan, entry, options, onProgress);
   const result = {
@@ -173,6 +177,7 @@ async function run(
     name: plan.admin.name,
     createdAt,
     keep: options.keep,
+    ignore,
   };
   let mark: TakenMark | undefined;
   try {

@@ -36,6 +36,8 @@ const entrySchema = z.object({
   mark: z.string().optional(),
   /** Whether a staged folder stays when it is frozen. */
   keep: z.boolean().optional(),
+  /** Patterns of items that are left out. */
+  ignore: z.array(z.string()).readonly().optional(),
   /** Of a failure, as the user was told. */
   reason: z.string().optional(),
   advice: z.string().optional(),

@@ -12,6 +12,7 @@ export async function readPlainFolder(
   folder: ContainedDirectory,
   problems: FreezeProblems,
   signal: AbortSignal,
+  ignore?: readonly string[],
 ): Promise<Source> {
   const reserved = await folder.lstat('.dtool').catch(() => undefined);
   if (reserved?.isSymbolicLink()) problems.refuse('.dtool', METADATA_LINK);
@@ -25,6 +26,7 @@ export async function readPlainFolder(
     folder,
     below: '',
     skip: (name) => name === README || name === '.dtool',
+    ignore,
     usesTimes: true,
     problems,
     signal,

@@ -42,6 +42,8 @@ export interface PlanOptions {
   readonly hasher: FileHasher;
   readonly signal: AbortSignal;
   readonly onProgress: (progress: FreezeProgress) => void;
+  /** As in `FreezeOptions`. */
+  readonly ignore?: readonly string[] | undefined;
   /** Reasons to refuse that are known beforehand. */
   readonly obstacles?: readonly FreezeProblem[] | undefined;
 }
@@ -57,7 +59,7 @@ export async function planFreeze(options: PlanOptions): Promise<FreezePlan> {
   const { directory, folder, user, createdAt, signal } = options;
   const problems = new FreezeProblems();
   for (const { path, reason } of options.obstacles ?? []) problems.refuse(path, reason);
-  const source = await readSource(folder, problems, signal);
+  const source = await readSource(folder, problems, signal, options.ignore);
   const name = options.name ?? source.admin?.name ?? options.defaultName ?? basename(directory);
   const flaw = nameFlaw(name);
   if (flaw !== undefined) {

@@ -32,16 +32,20 @@ export interface Source {
  * Reads a folder and tells the three kinds apart by what it holds. What is wrong with it goes to the problems; the
  * result then has gaps.
  *
+ * @param ignore patterns of items that are left out, see `ignoring`
+ *
  * @throws the signal's reason
  */
 export async function readSource(
   folder: ContainedDirectory,
   problems: FreezeProblems,
   signal: AbortSignal,
+  ignore?: readonly string[],
 ): Promise<Source> {
   const isDataset = await folder.lstat('.dtool/dtool').then(
     () => true,
     () => false,
   );
-  return isDataset ? readDiskDataset(folder, problems, signal) : readPlainFolder(folder, problems, signal);
+  const read = isDataset ? readDiskDataset : readPlainFolder;
+  return read(folder, problems, signal, ignore);
 }

@@ -37,6 +37,8 @@ export interface StagedFreezeOptions {
   readonly name?: string | undefined;
   readonly dryRun?: boolean;
   readonly keepStaging?: boolean;
+  /** As in {@link FreezeOptions}. */
+  readonly ignore?: readonly string[] | undefined;
 }
 
 /** What the freezes of one bucket's staged folders share; as in {@link FreezeOptions}. */
@@ -200,7 +202,7 @@ export class StagedFreezes {
    */
   async #run(
     folder: StagedFolder,
-    { name, keepStaging = false }: StagedFreezeOptions,
+    { name, keepStaging = false, ignore }: StagedFreezeOptions,
     onlyFinish: boolean,
     signal: AbortSignal,
     onProgress: Listener,
@@ -219,6 +221,7 @@ export class StagedFreezes {
         dryRun: !isSealed,
         obstacles: onlyFinish ? [] : await obstaclesOf(folder, writers),
         keep: keepStaging,
+        ignore,
         onlyFinish,
         signal,
         onProgress,
@@ -238,13 +241,13 @@ export class StagedFreezes {
 
   async #dryRun(
     folder: StagedFolder,
-    { name }: StagedFreezeOptions,
+    { name, ignore }: StagedFreezeOptions,
     onProgress: Listener,
   ): Promise<StagedResult> {
     try {
       const { signal } = new AbortController();
       const obstacles = await obstaclesOf(folder, folder.writers());
-      return await this.#freeze(folder, { name, dryRun: true, obstacles, signal, onProgress });
+      return await this.#freeze(folder, { name, ignore, dryRun: true, obstacles, signal, onProgress });
     } catch (error) {
       if (error instanceof FreezeRefused) return refusedTo(folder, error);
       throw error;

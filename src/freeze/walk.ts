@@ -7,6 +7,7 @@ import { FREEZE_FILE_CHECKS_MAX, FREEZE_ITEMS_MAX, OBJECT_MAX_BYTES } from '../l
 import { identifierOf } from '../ecs/dtool/identifier.ts';
 import { isItemTime } from '../ecs/dtool/timestamp.ts';
 import { RELPATH_MAX_BYTES } from '../ecs/dtool/item-metadata.ts';
+import { ignoring } from './ignore.ts';
 import { ItemTable } from './item-table.ts';
 import type { FreezeProblems } from './problems.ts';
 import { fileState } from './source-file.ts';
@@ -18,6 +19,8 @@ export interface WalkOptions {
   readonly below: string;
   /** Whether an entry of the top directory is left out. */
   readonly skip: (name: string) => boolean;
+  /** Patterns of items that are left out and told of, see `ignoring`. */
+  readonly ignore?: readonly string[] | undefined;
   /** Whether the times of the files become those of the items, so that dtool has to be able to hold them. */
   readonly usesTimes: boolean;
   readonly problems: FreezeProblems;
@@ -53,10 +56,12 @@ interface FoundDirectory {
 }
 
 class Walk {
+  readonly #isIgnored: (relpath: string) => boolean;
   readonly #options: WalkOptions;
   readonly #items: ItemTable;
 
   constructor(options: WalkOptions) {
+    this.#isIgnored = ignoring(options.ignore ?? []);
     this.#options = options;
     this.#items = new ItemTable(options.folder, options.below);
   }
@@ -93,6 +98,8 @@ class Walk {
       }
       const name = entry.name.toString();
       if (relpath === '' && skip(name)) return;
+      if (this.#isIgnored(relpath + name))
+        return problems.warn(this.#shown(relpath + name), 'is left out, as --ignore says');
       const found = await this.#look(relpath + name, place === '' ? name : `${place}/${name}`, ancestry);
       if (found) directories.push(found);
     };

@@ -55,6 +55,22 @@ describe.skipIf(mountObstacle !== undefined).each(TRANSPORT_NAMES)('staging/ ove
     );
   });
 
+  test('freezes beside pipes and sockets that are to be ignored', async () => {
+    await mounted.sh(
+      'mkdir -p staging/busy/tmp && echo a > staging/busy/a && mkfifo staging/busy/p.sock staging/busy/tmp/q',
+    );
+    const freeze = async (...options: readonly string[]) =>
+      mounted.user.run('freeze', join(mounted.path, 'staging/busy'), ...options);
+    const refused = await freeze('--ignore', '*.sock');
+    expect(refused.exitCode).toBe(1);
+    expect(refused.stderr).toContain('tmp/q is a named pipe');
+    expect(refused.stderr).not.toContain('p.sock is a named pipe');
+    const frozen = await freeze('--ignore', '*.sock', '--ignore', 'tmp');
+    expect(frozen.stdout + frozen.stderr).toMatch(/p\.sock is left out, as --ignore says[^]*tmp is left out/);
+    expect(frozen.exitCode).toBe(0);
+    expect(await mounted.sh('find busy/data -mindepth 1; ls staging')).toBe('busy/data/a\n');
+  });
+
   test('holds folders and nothing else', async () => {
     for (const command of [
       'touch staging/file',

@@ -117,6 +117,22 @@ test('open files are refused beside everything else that is wrong, and their wri
   });
 });
 
+test('what is ignored is left out, told of, and remembered by a freeze that goes on', async () => {
+  const memory = new MemoryObjectStore();
+  const folder = await staged();
+  await symlink('/etc', join(folder.path, 'out.tmp'));
+  const freezes = freezesOf(memory, folder);
+  expect(await freezes.freeze(folder, { dryRun: true })).toMatchObject({ outcome: 'refused' });
+  const ignore = ['*.tmp'];
+  const told = { path: 'out.tmp', reason: 'is left out, as --ignore says' };
+  const dry = await freezes.freeze(folder, { dryRun: true, ignore });
+  expect(dry).toMatchObject({ outcome: 'dry-run', warnings: expect.arrayContaining([told]) });
+  const kept = await freezes.freeze(folder, { keepStaging: true, ignore });
+  expect(kept).toMatchObject({ outcome: 'frozen', warnings: expect.arrayContaining([told]) });
+  // Without patterns it looks for the same content.
+  expect(await freezesOf(memory, folder).freeze(folder)).toMatchObject({ outcome: 'already-frozen' });
+});
+
 test('a refusal names the folder, and not where it is on the local disk', async () => {
   const memory = new MemoryObjectStore();
   const folder = await staged();

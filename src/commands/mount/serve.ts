@@ -22,6 +22,7 @@ const FREEZE = STAGED.extend({
   name: z.string().optional(),
   dryRun: z.boolean(),
   keepStaging: z.boolean(),
+  ignore: z.array(z.string()).optional(),
 });
 
 /** The surroundings of a mount. */
