@@ -10,6 +10,7 @@ import { makeDirectories } from '../../make-directories.ts';
 import { makePrivateDirectory, openPrivateFile } from '../../private-files.ts';
 import { stateDirectory } from '../../state-directory.ts';
 import { print, printError } from '../terminal.ts';
+import { heapLimitOptions } from './heap-limit.ts';
 import { Interrupted } from './interrupted.ts';
 import type { MountRequest } from './request.ts';
 import { metricsLine, verdictOf } from './verdict.ts';
@@ -42,7 +43,13 @@ export async function startInBackground(request: MountRequest): Promise<void> {
   interrupted.signal.throwIfAborted();
   mount = spawn(
     process.execPath,
-    [...process.execArgv, fileURLToPath(PROCESS), ...(options.all ? ['--all'] : buckets), mountpoint],
+    [
+      ...process.execArgv,
+      ...heapLimitOptions(),
+      fileURLToPath(PROCESS),
+      ...(options.all ? ['--all'] : buckets),
+      mountpoint,
+    ],
     { detached: true, stdio: ['ignore', output, output, 'ipc'] },
   );
   const exited = once(mount, 'exit').catch(() => {});
