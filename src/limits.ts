@@ -216,6 +216,10 @@ export const LOCAL_QUICK_AGAIN_TIMES = 20;
 export const LOCAL_QUICK_BYTES = 16 * KiB;
 /** Room on disk that a staging area takes beforehand for the marks of files that failed, 32 bytes each. */
 export const FAILED_FILES_ROOM_BYTES = 64 * KiB;
+/** Directories deep in the staging area that are kept open, as the ways to what is below them are too long for a path. */
+export const LOCAL_DEEP_DIRECTORIES_MAX = 64;
+/** Bytes of the longest path that a system call takes: PATH_MAX, less the NUL. */
+export const LOCAL_PATH_MAX_BYTES = 4095;
 /** Staged nodes that know their attributes; all others ask the local disk again. */
 export const LOCAL_ATTRIBUTES_MAX = 1024;
 /** Files of a staged directory that are looked at at once, so that others get their turn. */

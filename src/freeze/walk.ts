@@ -12,6 +12,8 @@ import { ItemTable } from './item-table.ts';
 import type { FreezeProblems } from './problems.ts';
 import { fileState } from './source-file.ts';
 
+const TOO_LONG = `has a path over ${RELPATH_MAX_BYTES} bytes, too long for S3 metadata; shorten it`;
+
 export interface WalkOptions {
   /** The directory that symbolic links may point into. */
   readonly folder: ContainedDirectory;
@@ -84,7 +86,7 @@ class Walk {
     try {
       entries = await folder.readDirectory(place);
     } catch (error) {
-      return problems.refuse(this.#shown(relpath), `can't be read: ${messageOf(error)}`);
+      return problems.refuse(this.#shown(relpath), unreadable(relpath, error));
     }
     if (entries.length === 0 && relpath !== '')
       problems.warn(this.#shown(relpath), 'is an empty directory, which a dataset has no place for');
@@ -122,7 +124,7 @@ class Walk {
     try {
       stats = await folder.lstat(entry);
     } catch (error) {
-      return refuse(`can't be read: ${messageOf(error)}`);
+      return refuse(unreadable(relpath, error));
     }
     if (stats.isSymbolicLink()) {
       try {
@@ -143,8 +145,7 @@ class Walk {
     }
     if (!stats.isFile()) return refuse(`is ${kindOf(stats)}, which can't be an item; remove it`);
     if (relpath.includes('\n')) return refuse('has a line break in its path, which dtool refuses; rename it');
-    if (Buffer.byteLength(relpath) > RELPATH_MAX_BYTES)
-      return refuse(`has a path over ${RELPATH_MAX_BYTES} bytes, too long for S3 metadata; shorten it`);
+    if (Buffer.byteLength(relpath) > RELPATH_MAX_BYTES) return refuse(TOO_LONG);
     if (this.#options.usesTimes && !isItemTime(stats.mtimeNs))
       return refuse(
         `has a time before the year 1 or after 9999 (${stats.mtimeNs / 1_000_000_000n} s since 1970), which dtool can't ` +
@@ -166,6 +167,11 @@ class Walk {
   #shown(relpath: string): string {
     return this.#options.below + relpath;
   }
+}
+
+/** What is too long for an item may be too long for the system calls, too. */
+function unreadable(relpath: string, error: unknown): string {
+  return Buffer.byteLength(relpath) > RELPATH_MAX_BYTES ? TOO_LONG : `can't be read: ${messageOf(error)}`;
 }
 
 /** Bytes that are no UTF-8, readably and without loss. */

@@ -1,6 +1,17 @@
 import { execFile } from 'node:child_process';
 import { existsSync, renameSync, symlinkSync } from 'node:fs';
-import { chmod, mkdir, readdir, readFile, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises';
+import {
+  chmod,
+  mkdir,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  stat,
+  symlink,
+  utimes,
+  writeFile,
+} from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { basename, dirname, join } from 'node:path';
 import { promisify } from 'node:util';
@@ -259,6 +270,22 @@ describe('a plain folder', () => {
     await writeTree(directory, { a: 'a' });
     expect(await refusalOf(freezeTo(store, directory))).toEqual([expect.stringContaining('--name')]);
     expect(await freezeTo(store, directory, { name: 'umlaut' })).toMatchObject({ name: 'umlaut' });
+  });
+
+  test('files too deep for a path are refused by name', async () => {
+    const directory = await folderOf({ a: 'a' });
+    const half = Array.from({ length: 10 }, () => 'd'.repeat(200)).join('/');
+    await writeTree(directory, { [`${half}/a`]: 'a', [`other/${half}/a`]: 'a' });
+    // Together they are longer than what a system call takes.
+    await rename(join(directory, 'other'), join(directory, half, 'other'));
+    await mkdir(join(directory, 'third', half), { recursive: true });
+    await rename(join(directory, 'third'), join(directory, half, 'third'));
+    const problems = await refusalOf(freezeTo(new MemoryObjectStore(), directory));
+    expect(problems).toEqual(
+      [`${half}/a`, `${half}/other/${half}/a`].map((path) =>
+        expect.stringMatching(new RegExp(`^${path} has a path over 1500 bytes`)),
+      ),
+    );
   });
 
   test('a dry run makes no request and leaves nothing behind', async () => {

@@ -5,6 +5,7 @@ import { FsError, messageOf, UserError } from '../../errors.ts';
 import type { FileLock } from '../../file-lock.ts';
 import type { Logger } from '../../log.ts';
 import { makePrivateDirectory } from '../../private-files.ts';
+import { deleteTree } from './delete-tree.ts';
 import { FailedFiles } from './failed-files.ts';
 import { AREA_DATASETS_MAX, type KnownArea, writeRecord } from './known-areas.ts';
 import { loadLibc, type Libc } from './libc.ts';
@@ -273,7 +274,7 @@ export class Area {
 
   /** Goes on in the background; what it does not get to is deleted at the next start. */
   #delete(path: string): void {
-    deleteAll(path).catch((error: unknown) => {
+    deleteTree(path).catch((error: unknown) => {
       this.#log.warn({ path, error: messageOf(error) }, 'a removed folder still takes space');
     });
   }
@@ -305,23 +306,5 @@ async function renameWhateverItsMode(from: string, to: string): Promise<void> {
   } catch (error) {
     if (isClosed) await local.chmod(from, mode);
     throw error;
-  }
-}
-
-/** Deletes a directory whatever the modes of those in it, which keep their owner out as well. */
-async function deleteAll(path: string): Promise<void> {
-  try {
-    await fs.rm(path, { recursive: true });
-  } catch {
-    await openUp(path);
-    await fs.rm(path, { recursive: true, force: true });
-  }
-}
-
-/** Lets its owner into a directory and all that are below it. */
-async function openUp(path: string): Promise<void> {
-  await fs.chmod(path, 0o700);
-  for (const entry of await fs.readdir(path, { withFileTypes: true })) {
-    if (entry.isDirectory()) await openUp(join(path, entry.name));
   }
 }

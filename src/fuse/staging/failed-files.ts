@@ -74,7 +74,7 @@ export class FailedFiles {
       const names = await local.readdir(`${directory}/${parent}`).catch(() => []);
       const look = async (name: string): Promise<void> => {
         const path = parent + name;
-        const stat = await local.lstat(`${directory}/${path}`);
+        const stat = await local.lstat(`${directory}/${path}`).catch(() => undefined);
         const code = stat?.isFile() ? this.codeOf(stat.ino) : undefined;
         if (code !== undefined) found.set(path, code);
         else if (stat?.isDirectory()) directories.push(`${path}/`);

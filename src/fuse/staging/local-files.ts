@@ -55,6 +55,21 @@ export const open = async (path: string, flags: number, mode = 0): Promise<numbe
     async () => call((done) => fs.open(path, flags, mode, done)),
   );
 
+/** O_PATH, which Node does not name: no permission to list the directory is needed. */
+const O_PATH = 0o10000000;
+
+/**
+ * Opens a directory to find what is below it by {@link hasDescriptorPaths}. It was just looked up, so it does not wait.
+ */
+export function openDirectoryNow(path: string): number {
+  return atOnce(() => fs.openSync(path, O_PATH | fs.constants.O_DIRECTORY | fs.constants.O_NOFOLLOW));
+}
+
+/** Whether `/proc/self/fd/N/name` is a name in the open directory N. */
+export function hasDescriptorPaths(): boolean {
+  return process.platform === 'linux' && fs.existsSync('/proc/self/fd');
+}
+
 export const close = async (fd: number): Promise<void> => act((done) => fs.close(fd, done));
 
 /**

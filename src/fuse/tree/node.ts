@@ -45,6 +45,12 @@ export type Lifetime = 'forever' | 'refresh' | 'none';
 interface AnyNode {
   /** What is known now; never waits. */
   attributes(): Attributes;
+  /**
+   * Makes `attributes` know them, waiting for changes that are under way; absent where they are always known.
+   *
+   * @throws FsError
+   */
+  look?(): Promise<void>;
   readonly lifetime: Lifetime;
   /** Returns when it was made, asked of the disk; absent, or undefined, where nobody knows. */
   birthTime?(): Timestamp | undefined;
@@ -116,6 +122,8 @@ export interface DirectoryEntries {
 export interface DirectoryEntry {
   readonly name: string;
   readonly node: Node;
+  /** As they were when the entry was looked at, for a node that can't tell them any more. */
+  readonly attributes?: Attributes;
 }
 
 export interface OpenFile {

@@ -39,13 +39,17 @@ export class StagedDirectory extends StagedBase implements DirectoryNode, Direct
     return this;
   }
 
+  /** The folder that it is the top of, if it is one. */
+  get top(): StagedFolder | undefined {
+    return this.#top;
+  }
+
   override get folder(): StagedFolder | undefined {
     return this.#top ?? super.folder;
   }
 
   override get path(): string {
-    this.#top?.requireThere();
-    return this.#top ? this.#top.path : super.path;
+    return this.tree.paths.of(this);
   }
 
   override requireUnsealed(): void {
@@ -95,7 +99,7 @@ export class StagedDirectory extends StagedBase implements DirectoryNode, Direct
   /** Undefined when it has gone meanwhile, with the directory perhaps. */
   async #entry(name: string): Promise<DirectoryEntry | undefined> {
     const node = await this.tree.find({ directory: this, name });
-    return node && { name, node };
+    return node && { name, node, attributes: node.attributes() };
   }
 
   async create(

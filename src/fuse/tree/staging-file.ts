@@ -4,6 +4,7 @@ import type { Libc, Target } from '../staging/libc.ts';
 import type { OpenFileChanges } from './changes.ts';
 import type { Access, FileNode, OpenFile } from './node.ts';
 import { StagedBase } from './staging-node.ts';
+import { lastingPathOf } from './staging-paths.ts';
 import type { StagingTree } from './staging-tree.ts';
 import { FsError } from '../../errors.ts';
 
@@ -84,7 +85,7 @@ export class StagedFile extends StagedBase implements FileNode {
       if (isLastWriter) await this.#compare();
     } catch (error) {
       // Every write was answered, and nobody is left to be told of what came of it.
-      this.tree.failed(error, this.folder?.isThere === true ? this.path : undefined);
+      this.tree.failed(error, this.place && lastingPathOf(this.place));
       await this.lost(error);
     } finally {
       if (isLastWriter && !this.tree.writers.has(this)) {
@@ -115,7 +116,8 @@ export class StagedFile extends StagedBase implements FileNode {
   /** Nobody has it open for writing any more. */
   #settled(): void {
     // What was removed has no path any more, and who still reads it goes on.
-    if (this.folder?.isThere === true) this.tree.onSettled(this.path);
+    const path = this.place && lastingPathOf(this.place);
+    if (path !== undefined) this.tree.onSettled(path);
   }
 
   protected override onDisk(forWriting = false): Target {

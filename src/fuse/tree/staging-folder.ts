@@ -1,5 +1,6 @@
 import { FsError, type FsErrorCode } from '../../errors.ts';
 import type { StagedDirectory } from './staging-directory.ts';
+import { relpathOf } from './staging-paths.ts';
 import type { StagingTree } from './staging-tree.ts';
 
 /** How folders are removed. */
@@ -44,7 +45,7 @@ export class StagedFolder {
   writers(): readonly string[] {
     return [...this.#tree.writers].flatMap(({ places }) => {
       const place = places.find(({ directory }) => directory.folder === this);
-      return place ? [place.directory.pathOf(place.name).slice(this.path.length + 1)] : [];
+      return place ? [relpathOf(place)] : [];
     });
   }
 

@@ -91,7 +91,18 @@ export abstract class StagedBase implements NodeChanges {
 
   /** The staged folder that it belongs to; undefined when it has no name any more. */
   get folder(): StagedFolder | undefined {
-    return this.#directory?.folder;
+    let at = this.#directory;
+    while (at && !at.top) at = at.parent;
+    return at?.top;
+  }
+
+  /** The directory that its name is in, or one of its names. */
+  get parent(): StagedDirectory | undefined {
+    return this.#directory;
+  }
+
+  get name(): string {
+    return this.#name;
   }
 
   /**
@@ -106,8 +117,8 @@ export abstract class StagedBase implements NodeChanges {
 
   /** @throws FsError EBUSY while its folder is being frozen */
   requireUnsealed(): void {
-    this.#directory?.requireUnsealed();
-    for (const directory of this.#others?.directories ?? []) directory.requireUnsealed();
+    this.folder?.requireUnsealed();
+    for (const directory of this.#others?.directories ?? []) directory.folder?.requireUnsealed();
   }
 
   /** Gives it a further name on the local disk. */
@@ -184,6 +195,11 @@ export abstract class StagedBase implements NodeChanges {
   /** @throws FsError what the local file system says of a node that was not looked at for long */
   attributes(): Attributes {
     return this.#attributes && !this.#isOutdated ? this.#attributes : this.#look();
+  }
+
+  async look(): Promise<void> {
+    if (!this.hasToLook) return;
+    await this.tree.lock.shared(async () => this.attributes());
   }
 
   /** Its attributes are these. */

@@ -16,6 +16,7 @@ import { StagedFile } from './staging-file.ts';
 import type { StagedFolder } from './staging-folder.ts';
 import type { Place } from './staging-names.ts';
 import { type StagedBase, StagedSpecial, StagedSymlink } from './staging-node.ts';
+import { StagedPaths } from './staging-paths.ts';
 
 export type StagedNode = StagedDirectory | StagedFile | StagedSymlink | StagedSpecial;
 
@@ -44,6 +45,8 @@ export class StagingTree {
   readonly failedFiles: FailedFiles;
   readonly #closing = new Set<Promise<void>>();
   readonly looked = new RecentlyLooked();
+  /** Good for as long as the lock is held. */
+  readonly paths = new StagedPaths(this.lock, (error) => this.failed(error));
   /** How often anything has changed: what is seen of a node is true if that has not grown since it was asked for. */
   changes = 0;
   readonly #bucket: string;

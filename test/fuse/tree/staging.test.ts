@@ -1,3 +1,4 @@
+import { readdirSync } from 'node:fs';
 import * as fs from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -287,6 +288,59 @@ test('a listing has what is there when it is read, and goes on behind what has g
   expect((await shown(2, 5)).filter((name) => name !== undefined)).toEqual(order.slice(98));
   for (const name of order.slice(98)) await top.changes.unlink(name ?? '');
   expect((await shown(2, 5)).filter((name) => name !== undefined)).toEqual([]);
+});
+
+test('directories are as deep as one likes, though a path has an end', async () => {
+  const { area, root } = await opened();
+  const [folder, top] = await makeFolder(root, 'a');
+  const name = 'd'.repeat(250);
+  /** More than all directories that are kept open reach. */
+  const DEPTH = 1_200;
+  const way = [top];
+  for (let depth = 1; depth < DEPTH; depth += 1) {
+    const made = await way[depth - 1]?.changes.makeDirectory(name, 0o755, me);
+    if (!(made instanceof StagedDirectory)) throw new Error('no directory');
+    way.push(made);
+  }
+  const at = (depth: number): StagedDirectory => way[depth] ?? top;
+  const [bottom, middle] = [at(DEPTH - 1), at(DEPTH / 2)];
+  const { node, file } = await makeFile(bottom, 'file', 'deep');
+  expect(folder.writers()).toEqual([`${`${name}/`.repeat(DEPTH - 1)}file`]);
+  file.close();
+  expect(Buffer.byteLength(node.path)).toBeLessThan(4096);
+  // From all depths at once, each has its own.
+  const made = await Promise.all(
+    Array.from({ length: 100 }, async (_, index) => {
+      const directory = at(index * (DEPTH / 100));
+      (await makeFile(directory, `at-${index}`, `${index}`)).file.close();
+      return directory;
+    }),
+  );
+  await Promise.all(
+    made.map(async (directory, index) => {
+      const found = await directory.lookup(`at-${index}`, never);
+      if (!(found instanceof StagedFile)) throw new Error('no file');
+      const reader = await found.open(never, 'read');
+      expect(await text(reader)).toBe(`${index}`);
+      reader.close();
+    }),
+  );
+  expect(readdirSync('/proc/self/fd').length).toBeLessThan(300);
+  await bottom.changes.link('link', node);
+  await bottom.changes.makeSymlink('symlink', 'file', me);
+  await bottom.changes.rename('file', top, 'up', 'replace', () => never);
+  await top.changes.rename('up', middle, 'down', 'replace', () => never);
+  expect([node.attributes().nlink, (await middle.lookup('down', never)) === node]).toEqual([2, true]);
+  expect((await bottom.list(never)).length).toBe(2);
+  // What is open for its way moves as a whole.
+  await at(9).changes.rename(name, top, 'moved', 'replace', () => never);
+  await bottom.changes.unlink('link');
+  expect(await fs.readFile(node.path, 'utf8')).toBe('deep');
+  await node.changes.setAttributes({ mode: 0o600 });
+  expect(node.attributes()).toMatchObject({ mode: 0o600, nlink: 1 });
+  await folder.remove();
+  await expect(bottom.lookup('symlink', never)).rejects.toMatchObject({ code: 'ESTALE' });
+  await expect.poll(async () => fs.readdir(join(area.path, 'removed'))).toEqual([]);
 });
 
 test('what a crash has left between two steps is put in order, and nothing is lost', async () => {

@@ -19,8 +19,12 @@ const NOTHING = { bytes: 0, files: 0 };
 export const getattr: Handler = {
   input: GetattrIn,
   handle(connection, request) {
-    encodeAttrOut(replyView, REPLY_BODY, connection.node(request), connection);
-    request.reply(ATTR_OUT_BYTES);
+    const node = connection.node(request);
+    const answer = (): void => {
+      encodeAttrOut(replyView, REPLY_BODY, node, connection);
+      request.reply(ATTR_OUT_BYTES);
+    };
+    return node.look === undefined ? answer() : node.look().then(answer);
   },
 };
 

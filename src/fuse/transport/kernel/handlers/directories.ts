@@ -133,7 +133,17 @@ function eachEntry(
     if (entry === undefined) continue;
     // Made when it is asked for.
     const { node } = entry;
-    if (!visit(entry.name, node, node.attributes(), position, end)) return;
+    if (!visit(entry.name, node, attributesOf(node, entry), position, end)) return;
+  }
+}
+
+/** While a name is being changed its node may be out of reach. */
+function attributesOf(node: Node, { attributes }: DirectoryEntry): Attributes {
+  try {
+    return node.attributes();
+  } catch (error) {
+    if (attributes === undefined) throw error;
+    return attributes;
   }
 }
 
