@@ -91,7 +91,7 @@ async function readRecord(path: string): Promise<AreaRecord | undefined> {
   try {
     text = await readFile(join(path, RECORD_FILE), 'utf8');
   } catch (error) {
-    if (hasErrorCode(error, 'ENOENT')) return undefined;
+    if (isNoArea(error)) return undefined;
     throw error;
   }
   try {
@@ -117,9 +117,14 @@ async function namesIn(directory: string): Promise<readonly string[]> {
   try {
     return await readdir(directory);
   } catch (error) {
-    if (hasErrorCode(error, 'ENOENT') || hasErrorCode(error, 'ENOTDIR')) return [];
+    if (isNoArea(error)) return [];
     throw error;
   }
+}
+
+/** Something else lies beside the areas: a file, or a directory of others, as lost+found is. */
+function isNoArea(error: unknown): boolean {
+  return ['ENOENT', 'ENOTDIR', 'EACCES'].some((code) => hasErrorCode(error, code));
 }
 
 async function isThere(path: string): Promise<boolean> {

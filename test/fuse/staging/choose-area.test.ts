@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, readFile, rm, symlink } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -140,4 +140,11 @@ test('an area of an earlier version is known by its name; names that lead nowher
   ]);
   expect((await choose('http://localhost:9000')).folders).toEqual(['there']);
   expect(await readAreas(join(directory, 'missing'))).toEqual([]);
+});
+
+test('what else lies beside the areas hides none', async () => {
+  await stage('http://localhost:1', { folders: ['a'] });
+  await writeFile(join(directory, 'mount.log'), '');
+  await mkdir(join(directory, 'lost+found'), { mode: 0o000 });
+  expect((await choose('http://localhost:1')).folders).toEqual(['a']);
 });
