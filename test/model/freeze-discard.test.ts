@@ -193,7 +193,7 @@ test.each([4, 5, 6, 8, 12, 18])(
   async (discardedTo) => {
     const directory = await folderOf({ item: 'content' });
     await explore(async () => world(directory, BEFORE_COMMIT, discardedTo), {
-      turnsMax: scaled({ usual: 1, full: 4 }),
+      turnsMax: scaled({ usual: 1, full: 2 }),
     });
   },
   TIMEOUT_MS,
@@ -217,7 +217,7 @@ test(
       const other = new Discard();
       return { ...one, actors: { ...one.actors, other: other.run } };
     };
-    await explore(make, { turnsMax: scaled({ usual: 1, full: 3 }) });
+    await explore(make, { turnsMax: scaled({ usual: 1, full: 2 }) });
   },
   TIMEOUT_MS,
 );
