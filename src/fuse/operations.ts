@@ -1,7 +1,8 @@
 import { constants } from 'node:fs';
 import { FsError } from '../errors.ts';
+import { DirectoryVersions } from './directory-versions.ts';
 import { type DirectoryHandle, type FileHandle, Handles, type HandlesOptions } from './handles.ts';
-import { changesOf, directory, readOnly, tooLarge } from './requirements.ts';
+import { changesOf, directory, lookedAt, readOnly, tooLarge } from './requirements.ts';
 import { accessOf, isWriting } from './open-flags.ts';
 import { modeIn, ownerIn, withoutPrivileges } from './privileges.ts';
 import { RequestCounters } from './request-counters.ts';
@@ -22,8 +23,7 @@ export class Operations {
   /** How long the kernel's requests take, as the transport counts them. */
   readonly requests = new RequestCounters();
   readonly #handles: Handles;
-  /** Changes to the entries of a directory so far; none where there is no number. */
-  readonly #versions = new WeakMap<DirectoryNode, number>();
+  readonly #versions = new DirectoryVersions();
 
   constructor(tree: Tree, handles: HandlesOptions = {}) {
     this.#tree = tree;
@@ -39,7 +39,9 @@ export class Operations {
   }
 
   async lookup(parent: Node, name: string, signal: AbortSignal): Promise<Node> {
-    return directory(parent).lookup(name, signal);
+    const node = await directory(parent).lookup(name, signal);
+    await lookedAt(node);
+    return node;
   }
 
   /**
@@ -172,7 +174,7 @@ export class Operations {
   /** Whether every entry of an open directory still stands for what it did; entries can become outdated by changes. */
   isCurrent(handle: number): boolean {
     const { node, version } = this.#handles.directory(handle);
-    return this.#version(node) === version;
+    return this.#versions.of(node) === version;
   }
 
   /** Makes an open directory stand for its entries as they are now: rewinddir(3). */
@@ -210,12 +212,15 @@ export class Operations {
       if (node.kind !== 'file') throw new FsError('EINVAL', 'only files have a size that can be set');
       if (!Number.isSafeInteger(changes.size)) throw tooLarge();
     }
+    await lookedAt(node);
     const { mode, gid } = node.attributes();
     const drops = unprivileged !== undefined || changes.uid !== undefined || changes.gid !== undefined;
     const isForeign = unprivileged !== undefined && unprivileged.gid !== gid;
     const less = drops && node.kind === 'file' ? withoutPrivileges(mode, isForeign) : mode;
     const all = changes.mode === undefined && less !== mode ? { ...changes, mode: less } : changes;
-    if (Object.keys(all).length > 0) await nodeChanges.setAttributes(all);
+    if (Object.keys(all).length === 0) return;
+    await nodeChanges.setAttributes(all);
+    await lookedAt(node);
   }
 
   /**
@@ -316,6 +321,7 @@ export class Operations {
       if (node.kind === 'directory') throw new FsError('EPERM', 'directories have one name');
       await changes.link(name, node);
     });
+    await lookedAt(node);
   }
 
   async unlink(parent: Node, name: string): Promise<void> {
@@ -343,7 +349,7 @@ export class Operations {
     try {
       await this.#change(parent, async (changes) => changes.rename(name, target, toName, mode, signal));
     } finally {
-      this.#changed(target);
+      this.#versions.changed(target);
     }
   }
 
@@ -375,24 +381,18 @@ export class Operations {
   ): Promise<T> {
     const node = directory(parent);
     const changes = changesOf(node);
+    // What is made takes after the directory.
+    await lookedAt(node);
     try {
       return await work(changes, node);
     } finally {
-      this.#changed(node);
+      this.#versions.changed(node);
     }
-  }
-
-  #changed(node: DirectoryNode): void {
-    this.#versions.set(node, this.#version(node) + 1);
-  }
-
-  #version(node: DirectoryNode): number {
-    return this.#versions.get(node) ?? 0;
   }
 
   async #list(node: DirectoryNode, signal: AbortSignal): Promise<DirectoryHandle> {
     // Counted before: a change meanwhile may or may not be in the entries.
-    const version = this.#version(node);
+    const version = this.#versions.of(node);
     return { kind: 'directory', node, version, entries: await node.list(signal) };
   }
 }

@@ -23,3 +23,9 @@ export function tooLarge(): FsError {
 export function readOnly(): FsError {
   return new FsError('EROFS', 'frozen datasets are read-only');
 }
+
+/** Resolves when the attributes of a node are at hand. */
+export async function lookedAt(node: Node): Promise<void> {
+  const looking = node.look?.();
+  if (looking) await looking;
+}

@@ -2,7 +2,7 @@
 /*
  * Preloaded into a mount (NODE_OPTIONS=--require): from the moment that the mount tells its parent that it is ready, records
  * each synchronous file call of the main thread, and at the end writes them to RECORD_SYNC_CALLS, a JSON array of
- * { call, path, stack }.
+ * { call, path, stack }. With RECORD_ON_NETWORK=1 the mount is made to believe that all file systems are NFS.
  */
 const fs = require('node:fs');
 const { syncBuiltinESMExports } = require('node:module');
@@ -10,6 +10,12 @@ const { isMainThread } = require('node:worker_threads');
 
 const { writeFileSync } = fs;
 const file = process.env.RECORD_SYNC_CALLS;
+const NFS_TYPE = 0x6969;
+if (process.env.RECORD_ON_NETWORK === '1') {
+  const { statfs } = fs.promises;
+  fs.promises.statfs = async (...args) => Object.assign(await statfs(...args), { type: NFS_TYPE });
+  syncBuiltinESMExports();
+}
 if (isMainThread && process.send && file !== undefined) {
   const calls = new Map();
   let isRecording = false;

@@ -298,7 +298,7 @@ async function isEmpty(path: string): Promise<boolean> {
 
 /** Moves a directory into another one. Its entry ".." changes with that, so its owner needs the right to write to it. */
 async function renameWhateverItsMode(from: string, to: string): Promise<void> {
-  const mode = Number(local.statNow(from).mode) & PERMISSIONS;
+  const mode = Number((await local.stat(from)).mode) & PERMISSIONS;
   const isClosed = (mode & OWNER_WRITES) === 0;
   if (isClosed) await local.chmod(from, mode | OWNER_WRITES);
   try {

@@ -108,7 +108,7 @@ export class FailedFiles {
 
   async #load(): Promise<void> {
     const fd = this.#fd ?? -1;
-    const bytes = Buffer.from(await local.read(fd, 0, Number(local.statNow(fd).size)));
+    const bytes = Buffer.from(await local.read(fd, 0, Number((await local.stat(fd)).size)));
     this.#slots = Math.floor(bytes.length / MARK_BYTES);
     for (let slot = 0; slot < this.#slots; slot += 1) {
       const [, ino = '', errno] =

@@ -112,16 +112,27 @@ export const lstat = async (path: string): Promise<fs.BigIntStats | undefined> =
       ),
   );
 
-/**
- * What the kernel has in memory: of an open file, or of one that was just looked up or changed. It does not wait, so it
- * needs no thread.
- */
-export function statNow(target: Target): fs.BigIntStats {
-  return atOnce(() =>
-    typeof target === 'number'
-      ? fs.fstatSync(target, { bigint: true })
-      : fs.lstatSync(target, { bigint: true }),
+/** Of a symbolic link its own. */
+export const stat = async (target: Target): Promise<fs.BigIntStats> =>
+  quickly(
+    () => statSync(target),
+    async () =>
+      call<fs.BigIntStats>((done) =>
+        typeof target === 'number'
+          ? fs.fstat(target, { bigint: true }, done)
+          : fs.lstat(target, { bigint: true }, done),
+      ),
   );
+
+/** As {@link stat}, on this thread: only while {@link pace} says that this does not wait. */
+export function statNow(target: Target): fs.BigIntStats {
+  return atOnce(() => statSync(target));
+}
+
+function statSync(target: Target): fs.BigIntStats {
+  return typeof target === 'number'
+    ? fs.fstatSync(target, { bigint: true })
+    : fs.lstatSync(target, { bigint: true });
 }
 
 export const mkdir = async (path: string, mode: number): Promise<void> =>

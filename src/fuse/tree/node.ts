@@ -43,17 +43,18 @@ export interface Attributes {
 export type Lifetime = 'forever' | 'refresh' | 'none';
 
 interface AnyNode {
-  /** What is known now; never waits. */
+  /** What is known now; never waits for the store. */
   attributes(): Attributes;
   /**
-   * Makes `attributes` know them, waiting for changes that are under way; absent where they are always known.
+   * Makes {@link attributes} know them, waiting for changes that are under way and for a disk that may be slow. Undefined,
+   * or absent: they are known.
    *
    * @throws FsError
    */
-  look?(): Promise<void>;
+  look?(): Promise<void> | undefined;
   readonly lifetime: Lifetime;
   /** Returns when it was made, asked of the disk; absent, or undefined, where nobody knows. */
-  birthTime?(): Timestamp | undefined;
+  birthTime?(): Promise<Timestamp | undefined>;
   /** Whether it is of the local disk: it answers within milliseconds, and an open file is a descriptor of this process. */
   readonly isLocal?: true;
   /** Absent where there are none. */

@@ -230,7 +230,7 @@ export class StagedDirectory extends StagedBase implements DirectoryNode, Direct
     return this.tree.lock.alone(async () => {
       this.requireUnsealed();
       const path = this.pathOf(name);
-      const stat = local.statNow(path);
+      const stat = await local.stat(path);
       try {
         await work(path, stat);
       } finally {
@@ -248,7 +248,7 @@ export class StagedDirectory extends StagedBase implements DirectoryNode, Direct
       throw new FsError(to.changes ? 'EXDEV' : 'EROFS', 'files are moved within the staging area only');
     }
     to.requireUnsealed();
-    const stat = local.statNow(this.pathOf(name));
+    const stat = await local.stat(this.pathOf(name));
     if (!stat.isDirectory() && stat.nlink > 1n && to.folder !== this.folder) {
       throw new FsError('EXDEV', 'the names of a file are all in one dataset');
     }
@@ -273,7 +273,7 @@ export class StagedDirectory extends StagedBase implements DirectoryNode, Direct
     put: (path: string) => Promise<void>,
   ): Promise<void> {
     const path = this.pathOf(name);
-    const taken = statIfThere(path);
+    const taken = await local.lstat(path);
     if (taken && mode === 'no-replace') throw new FsError('EEXIST', `${name} is there already`);
     try {
       await put(path);
@@ -286,14 +286,15 @@ export class StagedDirectory extends StagedBase implements DirectoryNode, Direct
   async #move(from: Place, stat: BigIntStats, to: Place, mode: 'replace' | 'no-replace'): Promise<void> {
     const path = this.pathOf(from.name);
     // Two names of one file: rename(2) does nothing then.
-    if (mode === 'replace' && statIfThere(to.directory.pathOf(to.name))?.ino === stat.ino) return;
+    const there = mode === 'replace' ? await local.lstat(to.directory.pathOf(to.name)) : undefined;
+    if (there?.ino === stat.ino) return;
     await to.directory.replaceBy(to.name, mode, async (toPath) => local.rename(path, toPath));
     moved(this.tree.peek(stat), from, to);
   }
 
   async #exchange(from: Place, stat: BigIntStats, to: Place): Promise<void> {
     const [path, toPath] = [this.pathOf(from.name), to.directory.pathOf(to.name)];
-    const other = local.statNow(toPath);
+    const other = await local.stat(toPath);
     if (other.ino === stat.ino) return;
     await exchange(this.tree.libc, path, toPath);
     moved(this.tree.peek(stat), from, to);
@@ -304,15 +305,6 @@ export class StagedDirectory extends StagedBase implements DirectoryNode, Direct
 function moved(node: StagedNode | undefined, from: Place, to: Place): void {
   node?.lose(from);
   node?.gain(to);
-}
-
-function statIfThere(path: string): BigIntStats | undefined {
-  try {
-    return local.statNow(path);
-  } catch (error) {
-    if (error instanceof FsError && error.code === 'ENOENT') return undefined;
-    throw error;
-  }
 }
 
 /** Permissions to read and to write. */
@@ -334,14 +326,14 @@ export function writableMode(mode: number): number {
  * A daemon that is not root can't give away files; what others make belongs to its user then.
  */
 export async function settle(target: Target, owner: Owner, mode?: number): Promise<BigIntStats> {
-  let stat = local.statNow(target);
+  let stat = await local.stat(target);
   if (stat.uid !== BigInt(owner.uid) || stat.gid !== BigInt(owner.gid)) {
     await local.chown(target, owner.uid, owner.gid).catch((error: unknown) => {
       if (!(error instanceof FsError && error.code === 'EPERM')) throw error;
     });
-    stat = local.statNow(target);
+    stat = await local.stat(target);
   }
   if (mode === undefined || (stat.mode & PERMISSIONS) === BigInt(mode)) return stat;
   await local.chmod(target, mode);
-  return local.statNow(target);
+  return local.stat(target);
 }

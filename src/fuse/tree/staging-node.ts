@@ -2,6 +2,7 @@ import type { BigIntStats } from 'node:fs';
 import { FsError } from '../../errors.ts';
 import type { NanosecondTime, Target } from '../staging/libc.ts';
 import * as local from '../staging/local-files.ts';
+import { pace } from '../staging/pace.ts';
 import type { AttributeChanges, NodeChanges } from './changes.ts';
 import { localInode, type LocalInode } from './inode-numbers.ts';
 import { timestampOf } from './staging-attributes.ts';
@@ -192,21 +193,32 @@ export abstract class StagedBase implements NodeChanges {
     await local.truncate(this.onDisk(true), size);
   }
 
-  /** @throws FsError what the local file system says of a node that was not looked at for long */
+  /**
+   * Where the local file system is slow, what was seen last is given until somebody has {@link look looked}: nobody else
+   * is served while this thread waits.
+   *
+   * @throws FsError what the local file system says of a node that was not looked at for long
+   */
   attributes(): Attributes {
-    return this.#attributes && !this.#isOutdated ? this.#attributes : this.#look();
+    const isGood = !this.#isOutdated || !pace.isQuick;
+    return this.#attributes && isGood ? this.#attributes : this.#look();
   }
 
-  async look(): Promise<void> {
-    if (!this.hasToLook) return;
-    await this.tree.lock.shared(async () => this.attributes());
+  /** @throws FsError as {@link attributes} */
+  look(): Promise<void> | undefined {
+    if (!this.hasToLook) return undefined;
+    return this.tree.lock.shared(async () => this.#lookLater());
   }
 
-  /** Its attributes are these. */
-  saw(stat: BigIntStats): Attributes {
+  /**
+   * Its attributes are these.
+   *
+   * @param isCurrent whether nothing can have changed since; default: yes
+   */
+  saw(stat: BigIntStats, isCurrent = true): Attributes {
     const isNews = this.#attributes === undefined;
     this.#attributes = this.#attributesOf(stat);
-    this.#isOutdated = false;
+    this.#isOutdated = !isCurrent;
     if (isNews) this.tree.looked.add(this);
     return this.#attributes;
   }
@@ -221,15 +233,17 @@ export abstract class StagedBase implements NodeChanges {
     if (this.folder?.isThere === true) this.#attributes = undefined;
   }
 
-  birthTime(): Timestamp | undefined {
-    let stat: BigIntStats;
-    try {
-      stat = local.statNow(this.onDisk());
-    } catch {
-      // It has no name any more.
-      return undefined;
-    }
-    return stat.birthtimeNs > 0n ? timestampOf(stat.birthtimeNs) : undefined;
+  async birthTime(): Promise<Timestamp | undefined> {
+    return this.tree.lock.shared(async () => {
+      let stat: BigIntStats;
+      try {
+        stat = await local.stat(this.onDisk());
+      } catch {
+        // It has no name any more.
+        return undefined;
+      }
+      return stat.birthtimeNs > 0n ? timestampOf(stat.birthtimeNs) : undefined;
+    });
   }
 
   /** Something was done that may have changed its attributes. */
@@ -283,6 +297,7 @@ export abstract class StagedBase implements NodeChanges {
       const as = (time: typeof atime): NanosecondTime => time ?? 'as it is';
       return libc.setTimes(this.onDisk(), as(atime), as(mtime));
     }
+    if (this.hasToLook && !pace.isQuick) await this.#lookLater();
     const { atime: oldAtime, mtime: oldMtime } = this.attributes();
     return local.setTimes(this.onDisk(), secondsOf(atime ?? oldAtime), secondsOf(mtime ?? oldMtime));
   }
@@ -298,6 +313,18 @@ export abstract class StagedBase implements NodeChanges {
     }
     if (!known) throw new FsError('ESTALE', 'another file has its name');
     return known;
+  }
+
+  /** The same, on a thread of the pool where that is better. A share of the path lock is held. */
+  async #lookLater(): Promise<void> {
+    const { changes } = this.tree;
+    try {
+      const stat = await local.stat(this.onDisk());
+      if (localInode(stat.ino) === this.inode) this.saw(stat, changes === this.tree.changes);
+    } catch (error) {
+      if (!this.#attributes) throw error;
+    }
+    if (!this.#attributes) throw new FsError('ESTALE', 'another file has its name');
   }
 
   #attributesOf(stat: BigIntStats): Attributes {

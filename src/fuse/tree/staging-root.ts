@@ -1,9 +1,11 @@
+import type { BigIntStats } from 'node:fs';
 import { FsError, messageOf } from '../../errors.ts';
 import type { Clock } from '../../clock.ts';
 import { FREEZE_RENAME_WAIT_MS } from '../../limits.ts';
 import type { Logger } from '../../log.ts';
 import type { Area } from '../staging/area.ts';
 import * as local from '../staging/local-files.ts';
+import { pace } from '../staging/pace.ts';
 import { readOnlyAttributes, type Ownership } from './attributes.ts';
 import type { DirectoryChanges, RenameMode } from './changes.ts';
 import { inodeNumber } from './inode-numbers.ts';
@@ -57,8 +59,7 @@ export class StagingRoot implements DirectoryNode, StagingTop, FolderRemoval {
         if (this.#folders.has(name)) throw new FsError('EEXIST', `${name} is there already`);
         const ours = writableMode(mode);
         const path = await this.#area.make(name, ours);
-        await settle(path, owner, ours);
-        return this.#add(name, path, true).directory;
+        return this.#add(name, path, await settle(path, owner, ours), true).directory;
       }),
     unlink: async (name) => {
       this.#folder(name);
@@ -78,6 +79,9 @@ export class StagingRoot implements DirectoryNode, StagingTop, FolderRemoval {
   /** The directory where datasets are once they are frozen. */
   #frozen: DirectoryNode | undefined;
   #attributes: Attributes | undefined;
+  /** How often its entries have changed, and how often they had when its attributes were seen. */
+  #changes = 0;
+  #seenChanges = -1;
 
   private constructor(area: Area, options: StagingRootOptions) {
     this.#area = area;
@@ -89,7 +93,8 @@ export class StagingRoot implements DirectoryNode, StagingTop, FolderRemoval {
   /** Shows an area with the folders that are in it. */
   static async open(area: Area, options: StagingRootOptions): Promise<StagingRoot> {
     const root = new StagingRoot(area, options);
-    for (const [name, path] of await area.folders()) root.#add(name, path);
+    for (const [name, path] of await area.folders()) root.#add(name, path, await local.stat(path));
+    await root.#lookLater();
     return root;
   }
 
@@ -117,8 +122,16 @@ export class StagingRoot implements DirectoryNode, StagingTop, FolderRemoval {
   }
 
   attributes(): Attributes {
-    this.#attributes ??= this.#look();
-    return this.#attributes;
+    const isGood = !this.#hasToLook || !pace.isQuick;
+    return this.#attributes && isGood ? this.#attributes : this.#saw(local.statNow(this.#area.namesPath));
+  }
+
+  look(): Promise<void> | undefined {
+    return this.#hasToLook && !pace.isQuick ? this.#lookLater() : undefined;
+  }
+
+  get #hasToLook(): boolean {
+    return this.#changes !== this.#seenChanges;
   }
 
   async lookup(name: string): Promise<Node> {
@@ -137,28 +150,29 @@ export class StagingRoot implements DirectoryNode, StagingTop, FolderRemoval {
 
   async take(from: Place, name: string, mode: RenameMode): Promise<void> {
     const path = from.directory.pathOf(from.name);
-    const stat = local.statNow(path);
+    const stat = await local.stat(path);
     if (!stat.isDirectory()) notHere(FILES_REFUSED);
     if (mode === 'exchange') throw new FsError('EXDEV', 'folders are exchanged with folders only');
     await this.#makeRoom(name, mode);
-    const folder = this.#add(name, await this.#area.take(path, name));
+    const newPath = await this.#area.take(path, name);
+    const folder = this.#add(name, newPath, await local.stat(newPath));
     from.directory.changed();
     // Known before, the directory has moved; else it was never asked for.
     folder.directory.changed();
   }
 
-  #add(name: string, path: string, isNew = false): StagedFolder {
+  /** @param stat of its directory */
+  #add(name: string, path: string, stat: BigIntStats, isNew = false): StagedFolder {
     const folder = new StagedFolder(this.#tree, name, path, this);
-    const stat = local.statNow(path);
     folder.directory = isNew ? this.#tree.madeFolder(stat, folder) : this.#tree.folderDirectory(stat, folder);
     this.#folders.set(name, folder);
-    this.#attributes = undefined;
+    this.#changes += 1;
     return folder;
   }
 
   #drop(folder: StagedFolder): void {
     if (this.#folders.get(folder.name) === folder) this.#folders.delete(folder.name);
-    this.#attributes = undefined;
+    this.#changes += 1;
   }
 
   /** @throws FsError ENOENT */
@@ -253,14 +267,21 @@ export class StagingRoot implements DirectoryNode, StagingTop, FolderRemoval {
     this.#options.onMoved(toName);
   }
 
-  #look(): Attributes {
+  async #lookLater(): Promise<void> {
+    const changes = this.#changes;
+    this.#saw(await local.stat(this.#area.namesPath), changes);
+  }
+
+  /** @param changes when it was looked at */
+  #saw({ mtimeNs }: BigIntStats, changes = this.#changes): Attributes {
     const { bucket, ownership } = this.#options;
-    const stat = local.statNow(this.#area.namesPath);
-    const time: Timestamp = timestampOf(stat.mtimeNs);
-    return {
+    const time: Timestamp = timestampOf(mtimeNs);
+    this.#seenChanges = changes;
+    this.#attributes = {
       ...readOnlyAttributes('directory', ownership, inodeNumber('bucket', bucket, 'staging'), 0, time),
       mode: MODE & ~ownership.umask,
     };
+    return this.#attributes;
   }
 }
 

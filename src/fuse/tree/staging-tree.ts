@@ -101,7 +101,7 @@ export class StagingTree {
     if (!stat) return undefined;
     const known = this.#known(stat, place);
     // What has changed meanwhile is another one than it was seen.
-    if (known?.hasToLook === true && changes === this.changes) known.saw(stat);
+    if (known?.hasToLook === true) known.saw(stat, changes === this.changes);
     if (known || !stat.isSymbolicLink()) return known ?? this.#make(stat, place);
     const target = await local.readlink(path);
     return this.#known(stat, place) ?? this.#add(new StagedSymlink(this, stat, place, target));

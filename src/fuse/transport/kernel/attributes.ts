@@ -1,4 +1,4 @@
-import type { Attributes, Node } from '../../tree/node.ts';
+import type { Attributes, Node, Timestamp } from '../../tree/node.ts';
 import { FileType, StatxMask } from './abi/flags.ts';
 import { Attr, AttrOut, EntryOut, Statx, StatxOut } from './abi/replies.ts';
 import type { Connection } from './connection.ts';
@@ -56,10 +56,19 @@ export function encodeAttrOut(view: DataView, base: number, node: Node, connecti
   encodeAttributes(view, base + AttrOut.size, attributes);
 }
 
-/** Writes `fuse_statx_out` at `base`: {@link STATX_OUT_BYTES}. */
-export function encodeStatxOut(view: DataView, base: number, node: Node, connection: Connection): void {
+/**
+ * Writes `fuse_statx_out` at `base`: {@link STATX_OUT_BYTES}.
+ *
+ * @param born when the node was made, where that is known
+ */
+export function encodeStatxOut(
+  view: DataView,
+  base: number,
+  node: Node,
+  connection: Connection,
+  born: Timestamp | undefined,
+): void {
   const attributes = node.attributes();
-  const born = node.birthTime?.();
   const seconds = attributeSeconds(node, attributes, connection);
   new Uint8Array(view.buffer, view.byteOffset + base, STATX_OUT_BYTES).fill(0);
   StatxOut.set.attrValid(view, base, Math.floor(seconds));

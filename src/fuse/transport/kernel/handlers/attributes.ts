@@ -1,6 +1,6 @@
 import { FsError } from '../../../../errors.ts';
 import type { AttributeChanges } from '../../../tree/changes.ts';
-import type { Attributes, Timestamp } from '../../../tree/node.ts';
+import type { Attributes, Node, Timestamp } from '../../../tree/node.ts';
 import { Access, SetattrFlag } from '../abi/flags.ts';
 import { StatfsOut } from '../abi/replies.ts';
 import { AccessIn, GetattrIn, SetattrIn, StatxIn } from '../abi/requests.ts';
@@ -20,19 +20,21 @@ export const getattr: Handler = {
   input: GetattrIn,
   handle(connection, request) {
     const node = connection.node(request);
-    const answer = (): void => {
+    return whenAtHand(node, () => {
       encodeAttrOut(replyView, REPLY_BODY, node, connection);
       request.reply(ATTR_OUT_BYTES);
-    };
-    return node.look === undefined ? answer() : node.look().then(answer);
+    });
   },
 };
 
 /** STATX: the same with the time when a file was made, for whoever asks statx(2) for it (since Linux 6.6). */
 export const statx: Handler = {
   input: StatxIn,
-  handle(connection, request) {
-    encodeStatxOut(replyView, REPLY_BODY, connection.node(request), connection);
+  async handle(connection, request) {
+    const node = connection.node(request);
+    const born = await node.birthTime?.();
+    await node.look?.();
+    encodeStatxOut(replyView, REPLY_BODY, node, connection, born);
     request.reply(STATX_OUT_BYTES);
   },
 };
@@ -67,8 +69,11 @@ export const access: Handler = {
     const mask = AccessIn.get.mask(request.view, BODY);
     const node = connection.node(request);
     if ((mask & Access.WRITE) !== 0) connection.operations.requireChangeable(node);
-    if (!permits(node.attributes(), request, mask)) throw new FsError('EACCES', 'the mode forbids it');
-    request.reply();
+    const { uid, gid } = request;
+    return whenAtHand(node, () => {
+      if (!permits(node.attributes(), { uid, gid }, mask)) throw new FsError('EACCES', 'the mode forbids it');
+      request.reply();
+    });
   },
 };
 
@@ -89,6 +94,12 @@ export const statfs: Handler = {
     request.reply(StatfsOut.size);
   },
 };
+
+/** Replies when the attributes of a node are at hand, mostly at once. */
+function whenAtHand(node: Node, reply: () => void): void | Promise<void> {
+  const looking = node.look?.();
+  return looking ? looking.then(reply) : reply();
+}
 
 function attributeChanges(fields: ReturnType<typeof SetattrIn.decode>): AttributeChanges {
   const has = (flag: number): boolean => (fields.valid & flag) !== 0;
