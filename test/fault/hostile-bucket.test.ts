@@ -405,10 +405,14 @@ describe('a bucket that somebody hostile writes into', () => {
     expect(bad.filter((key) => !told.has(key))).toEqual([]);
     const attributes = async (path: string): Promise<ReturnType<Node['attributes']>> =>
       (await nodeAt(root, path)).attributes();
-    // Times that no tool can show are 0.
-    const mtime = { seconds: 0 };
-    expect(await attributes('largest/data/f')).toMatchObject({ size: Number.MAX_SAFE_INTEGER, mtime });
-    expect(await attributes('smallest/data/f')).toMatchObject({ size: 0, mtime });
+    expect(await attributes('largest/data/f')).toMatchObject({
+      size: Number.MAX_SAFE_INTEGER,
+      mtime: { seconds: 8_640_000_000_000, nanoseconds: 0 },
+    });
+    expect(await attributes('smallest/data/f')).toMatchObject({
+      size: 0,
+      mtime: { seconds: -8_640_000_000_000, nanoseconds: 0 },
+    });
   });
 
   test('metadata that is larger than it should be is not read', async () => {

@@ -101,11 +101,14 @@ describe.skipIf(mountObstacle !== undefined || !isRoot)('a full disk', () => {
     expect(await user.exec('cmp', `${user.home}/small`, `${path}/staging/full/kept`)).toMatchObject({
       exitCode: 0,
     });
-    // A freeze needs no room there.
+    // A freeze needs no room there. It takes no file of which something is missing, whatever its size is by now.
     await mounted.sh('truncate -s 1M staging/full/big');
     expect(
       (await user.exec('dd', 'if=/dev/zero', `of=${path}/staging/full/again`, 'bs=1M', 'count=4')).exitCode,
     ).toBe(0);
+    const refused = await user.run('freeze', join(path, 'staging/full'));
+    expect(refused).toMatchObject({ exitCode: 1, stderr: expect.stringContaining('big was not written') });
+    await mounted.sh('rm staging/full/big');
     const frozen = await user.run('freeze', join(path, 'staging/full'));
     expect(frozen, frozen.stderr).toMatchObject({ exitCode: 0 });
     expect(await mounted.sh('md5sum < full/data/kept')).toBe(`${md5Of(small)}  -\n`);
