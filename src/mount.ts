@@ -212,10 +212,18 @@ export async function startMount(
   });
   const absentBuckets = new AbsentBuckets(absent.keys(), {
     open: async (name) => {
-      const store = await openAbsentStore(name, storeEnvironment, ending.signal);
-      const bucket = await MountedBucket.open(store, environment);
+      const opened = await openAbsentStore(name, storeEnvironment, ending.signal);
+      const bucket = await MountedBucket.open(opened, environment);
       buckets.set(name, bucket);
-      await staged.recover([name]);
+      try {
+        await staged.recover([name]);
+      } catch (error) {
+        // The next attempt begins anew, with the staging area.
+        buckets.delete(name);
+        bucket.closeStore();
+        await bucket.closeStaging();
+        throw error;
+      }
       tree.add(name, bucket.root);
       problems.resolve(name, '');
       log.info({ bucket: name }, 'the bucket is there');

@@ -25,8 +25,9 @@ import { BucketRoot } from '../fuse/tree/bucket-root.ts';
 import { BucketContext, type TreeEnvironment } from '../fuse/tree/context.ts';
 import { STAGING } from '../fuse/tree/dataset-names.ts';
 import type { Timestamp } from '../fuse/tree/node.ts';
+import type { Problems } from '../fuse/tree/problems.ts';
 import type { StagedFolder } from '../fuse/tree/staging-folder.ts';
-import { StagingRoot } from '../fuse/tree/staging-root.ts';
+import { StagingRoot, type StagingRootOptions } from '../fuse/tree/staging-root.ts';
 import { AREA_LOOK_MS } from '../limits.ts';
 import type { Logger } from '../log.ts';
 
@@ -104,7 +105,7 @@ export class MountedBucket implements StagedBucket {
     });
     const staging =
       area &&
-      (await StagingRoot.open(area, {
+      (await openStaging(area, environment, {
         bucket,
         ownership: tree.ownership,
         clock,
@@ -180,11 +181,30 @@ async function openArea(
     }
     return await Area.open(area, { endpoint, datasets: uuids, mountpoint, log });
   } catch (error) {
-    const advice = error instanceof UserError && error.advice !== undefined ? ` ${error.advice}` : '';
-    const reason = `nothing can be staged: ${messageOf(error)}.${advice}`;
-    problems.report({ bucket, key: `${STAGING}/`, reason });
+    reportNoStaging(bucket, error, problems);
     return undefined;
   }
+}
+
+/** Shows an area; where it can't be read, that is reported, and another mount may have it. */
+async function openStaging(
+  area: Area,
+  { tree: { problems } }: MountEnvironment,
+  options: StagingRootOptions,
+): Promise<StagingRoot | undefined> {
+  try {
+    return await StagingRoot.open(area, options);
+  } catch (error) {
+    await area.close();
+    reportNoStaging(options.bucket, error, problems);
+    return undefined;
+  }
+}
+
+function reportNoStaging(bucket: string, error: unknown, problems: Problems): void {
+  const advice = error instanceof UserError && error.advice !== undefined ? ` ${error.advice}` : '';
+  const reason = `nothing can be staged: ${messageOf(error)}.${advice}`;
+  problems.report({ bucket, key: `${STAGING}/`, reason });
 }
 
 /** Whether a dataset is registered; false where the store does not say so in time. */
