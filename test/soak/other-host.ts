@@ -37,6 +37,8 @@ export class OtherHost {
   readonly #bucket: string;
   readonly #store: ObjectStore;
   readonly #random: () => number;
+  /** Names of all datasets that it tried to discard. */
+  readonly #victims = new Set<string>();
   #made = 0;
 
   private constructor(
@@ -64,11 +66,17 @@ export class OtherHost {
     return new OtherHost([await User.create(env), await User.create(env)], bucket, store, random);
   }
 
+  /** Whether it tried to discard the dataset that a path is in. */
+  mayBeDiscarded(path: string): boolean {
+    return this.#victims.has(path.split('/')[0] ?? '');
+  }
+
   /** Discards a dataset that somebody else is freezing at this moment, and holds the answer against the bucket. */
   async discard(): Promise<Told> {
     const victim = await this.#findVictim();
     if (!victim) return { did: 'discards of nothing' };
     const { uuid, admin } = victim;
+    this.#victims.add(admin.name);
     const { exitCode, stderr } = await this.user.run('discard', '--bucket', this.#bucket, uuid, '--yes');
     if (exitCode === 0) return { did: 'discards by another user' };
     if (stderr.includes('is frozen')) {
@@ -135,7 +143,7 @@ export class OtherHost {
       return result;
     };
     const results = await Promise.all([this.user, this.#colleague].map(freeze));
-    // The one that comes last may say that the other is at it, or has frozen it.
+    // The one that comes last may say that the other is at it, or has frozen it. Two that come at once may both say so.
     const failed = results.filter(
       ({ exitCode, stderr }) =>
         exitCode !== 0 && !(/frozen|just registered/.test(stderr) && stderr.includes(admin.uuid)),
@@ -143,7 +151,7 @@ export class OtherHost {
     return {
       did: 'freezes of one dataset from two hosts',
       // One that says it is frozen must be right.
-      ...(failed.length < results.length && { frozen: { name, items: files.map(nameOf) } }),
+      ...(results.some(({ exitCode }) => exitCode === 0) && { frozen: { name, items: files.map(nameOf) } }),
       ...(failed.length > 0 && {
         wrong: {
           violation: 'dishonest-error',

@@ -37,6 +37,8 @@ export interface SoakOptions {
   readonly report: (line: string) => void;
 }
 
+/** What reading in a dataset gives that is removed meanwhile. */
+const LOST: ReadonlySet<string> = new Set(['ENOENT', 'EIO', 'ESTALE']);
 const STEADY_DATASETS = 3;
 const LOADS: readonly Pick<LoadOptions, 'readers' | 'stagers'>[] = [
   { readers: 6, stagers: 0 },
@@ -324,8 +326,14 @@ class SoakRun implements AsyncDisposable {
       default: {
         const { what, path, code } = message;
         this.figures.add(`errors: ${code}`);
-        const isGone = ['ENOENT', 'EIO', 'ESTALE'].includes(code) && this.#client.mayBeGone(path);
-        const isDiscarded = what === 'freeze' && this.#discards.explains(message);
+        const isGone = LOST.has(code) && this.#client.mayBeGone(path);
+        // A dataset shows from its commit on, though its freeze may find after that that it is being discarded.
+        const isDiscarded =
+          what === 'freeze'
+            ? this.#discards.explains(message)
+            : LOST.has(code) &&
+              this.#host.mayBeDiscarded(path) &&
+              this.#discards.overlaps(message.from, message.to);
         const isExplained = mount.explains(message) || this.#network.explains(message);
         if (!isGone && !isDiscarded && !isExplained)
           this.#violation('dishonest-error', `${what} of ${path}: ${code}`);
