@@ -9,7 +9,8 @@ import { isMounted, mountObstacle, run, TestMounts } from '../../../support/test
 
 const obstacle = mountObstacle();
 const mounts = new TestMounts();
-const FREED_WITHIN_MS = 100;
+/** Far above what it takes, which is printed, on a busy machine as well; far below what callers wait that are not seen. */
+const FREED_WITHIN_MS = 5_000;
 const STUCK_AFTER_MS = 20_000;
 
 /** A process that is going to wait for the file system. */
@@ -95,7 +96,7 @@ describe.skipIf(obstacle !== '').each(['pipe', 'worker'] as const)(
       ['SIGHUP', { code: 5 }],
       ['SIGQUIT', { code: 5 }],
     ] as const)(
-      'a lookup goes on after signals that ask nobody to leave, and %s still frees it within a second',
+      'a lookup goes on after signals that ask nobody to leave, and %s still frees it soon',
       async (signal, expected) => {
         const script = "trap : ALRM CHLD; trap 'exit 5' INT TERM HUP QUIT; test -e $0; exit 1";
         const reader = new Reader('bash', '-c', script, `${mountpoint}/stuck-dir/x`);
@@ -107,7 +108,11 @@ describe.skipIf(obstacle !== '').each(['pipe', 'worker'] as const)(
         const start = performance.now();
         reader.kill(signal);
         expect(await reader.exited).toMatchObject(expected);
-        expect(performance.now() - start).toBeLessThan(1_000);
+        const took = performance.now() - start;
+        process.stdout.write(
+          `a lookup that goes on was freed by ${signal} after ${took.toFixed(1)} ms (${receive})\n`,
+        );
+        expect(took).toBeLessThan(FREED_WITHIN_MS);
         expect(await daemon.until(({ waiting }) => waiting === 0)).toMatchObject({ aborted: 1, watched: 0 });
       },
     );
