@@ -1,6 +1,6 @@
 import { resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { Disturbance } from '../soak/disturbances.ts';
+import { type Disturbance, DISTURBANCES } from '../soak/disturbances.ts';
 import { VIOLATIONS } from '../soak/figures.ts';
 import { soak } from '../soak/soak.ts';
 import { isFull, scaled } from '../support/full.ts';
@@ -21,11 +21,7 @@ describe.skipIf(mountObstacle !== undefined)('a mount under reads, writes and fr
   // Each takes a quarter of a minute at least, so one of them is for the full length only.
   const cases: readonly (readonly [string, readonly Disturbance[], number])[] = [
     ['killed with SIGKILL at any moment', ['kill'], scaled({ usual: 2, full: 200 })],
-    [
-      'suspended, unmounted while it is busy, cut off, and another client at work',
-      ['suspend', 'unmount', 'network', 'away', 'other client'],
-      200,
-    ],
+    ['disturbed in every other way, and under signals', DISTURBANCES.filter((what) => what !== 'kill'), 200],
   ];
   test.each(isFull ? cases : cases.slice(0, 1))(
     '%s: no wrong byte, nothing lost, stuck or left behind',
@@ -35,6 +31,7 @@ describe.skipIf(mountObstacle !== undefined)('a mount under reads, writes and fr
         seed: SEED,
         loadProgram: program.path,
         disturbances,
+        signals: isFull,
         isOver: (made) => made >= times,
         pauseMaxMs: 800,
         report: (line) => said.push(line),

@@ -41,6 +41,7 @@ export class SmallDisk {
   }
 
   async unmount(): Promise<void> {
-    await run('umount', [this.path]);
+    // Lazily: a mount that is stuck may have its log open still, and that is told elsewhere.
+    await run('umount', ['-l', this.path]);
   }
 }
