@@ -1,14 +1,14 @@
 import { randomBytes } from 'node:crypto';
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmod, chown, copyFile, link, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { chmod, chown, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { TRANSPORT_NAMES } from '../../src/fuse/transport/transport.ts';
 import { CLI, type Mounted, mount, mountObstacle, User } from '../support/mounted.ts';
-import { asNobody, NOBODY, obstacleForNobody } from '../support/nobody.ts';
+import { asNobody, NOBODY, nodeIn, obstacleForNobody } from '../support/nobody.ts';
 import { type TestBucket, createTestBucket } from '../support/test-bucket.ts';
 
 const run = promisify(execFile);
@@ -239,9 +239,7 @@ describe.skipIf(obstacleForNobody !== '')(`a user who is not root stages${obstac
         await chown(config, NOBODY, NOBODY);
         for (const directory of [user.home, path, local]) await chown(directory, NOBODY, NOBODY);
         await chmod(user.home, 0o755);
-        // Ours may be where nobody else gets to.
-        const node = join(user.home, 'node');
-        await link(process.execPath, node).catch(() => copyFile(process.execPath, node));
+        const node = await nodeIn(user.home);
         const script = `
         '${node}' '${CLI}' mount '${bucket.bucket}' '${path}' ${options.join(' ')} > /dev/null || exit 1
         cd '${path}/staging' && mkdir x && cd x && { ${MODES}

@@ -6,7 +6,7 @@ import type { Fault } from '../../src/demo/s3/fault.ts';
 import { isProcessAlive } from '../../src/process-alive.ts';
 import { datasetOf } from '../support/datasets.ts';
 import { CLI, type CommandResult, type Mounted, mount, mountObstacle, User } from '../support/mounted.ts';
-import { AS_NOBODY, asNobody, NOBODY, obstacleForNobody } from '../support/nobody.ts';
+import { AS_NOBODY, asNobody, NOBODY, nodeIn, obstacleForNobody } from '../support/nobody.ts';
 import { createEmbeddedBucket, type TestBucket } from '../support/test-bucket.ts';
 import { allWritten } from '../support/written.ts';
 
@@ -231,8 +231,10 @@ const userObstacle = isRoot ? obstacleForNobody : (mountObstacle?.reason ?? '');
 describe.skipIf(userObstacle !== '')(`a user who is not root${userObstacle}`, { timeout: 120_000 }, () => {
   let user: User;
   let path: string;
+  let node: string;
   beforeEach(async () => {
     user = await User.create();
+    node = await nodeIn(user.home);
     const configuration = join(user.home, '.config/dtool');
     await mkdir(configuration, { recursive: true });
     await writeFile(join(configuration, 'dtool.json'), JSON.stringify(bucket.env), { mode: 0o600 });
@@ -248,7 +250,7 @@ describe.skipIf(userObstacle !== '')(`a user who is not root${userObstacle}`, { 
   const inMount = async (...lines: readonly string[]): Promise<string> => {
     const script = [
       'set -eu; umask 022',
-      `dtool() { '${process.execPath}' '${CLI}' "$@"; }`,
+      `dtool() { '${node}' '${CLI}' "$@"; }`,
       `dtool mount '${bucket.bucket}' '${path}' >&2`,
       `trap "cd /; dtool umount '${path}' >&2" EXIT`,
       `cd '${path}'`,
@@ -305,13 +307,15 @@ describe.skipIf(obstacleForNobody !== '')(`without an entry in the user database
   // A shell passes on no variable whose name has a hyphen.
   const cli = (): string => {
     const settings = Object.entries(bucket.env).map(([name, value]) => `'${name}=${value}'`);
-    return `env ${settings.join(' ')} "${process.execPath}" "${CLI}"`;
+    return `env ${settings.join(' ')} "${node}" "${CLI}"`;
   };
   let user: User;
   let path: string;
+  let node: string;
   beforeEach(async () => {
     user = await User.create(bucket.env);
     path = await mkdtemp(join(tmpdir(), 'dtool-ecs-mount-test-at-'));
+    node = await nodeIn(path);
   });
   afterEach(async () => {
     await rm(path, { recursive: true });

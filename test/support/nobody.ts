@@ -1,3 +1,5 @@
+import { copyFile, link } from 'node:fs/promises';
+import { join } from 'node:path';
 import { mountObstacle, run } from './test-mounts.ts';
 
 /** The user and group that a test may be besides root. */
@@ -27,3 +29,14 @@ export const asNobody = (deviceMode = '666', config = '# nothing', ...more: stri
   const namespace = ['unshare', '--mount', '--propagation', 'private', '--'];
   return [...namespace, 'sh', '-ec', NAMESPACE, 'sh', deviceMode, config, ...more, ...AS_NOBODY];
 };
+
+/**
+ * Puts this Node into a directory that other users get to: it may itself be where they don't, such as in the home of root.
+ *
+ * @returns its path there
+ */
+export async function nodeIn(directory: string): Promise<string> {
+  const node = join(directory, 'node');
+  await link(process.execPath, node).catch(async () => copyFile(process.execPath, node));
+  return node;
+}
