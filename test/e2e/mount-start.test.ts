@@ -211,9 +211,11 @@ describe.skipIf(mountObstacle !== undefined)('the start of a mount', { timeout: 
     const kill = `kill -${signal.slice(3)} ${parent}`;
     const directory = join(user.home, 'bin');
     await mkdir(directory, { recursive: true });
+    // The same program unmounts what a user has mounted.
+    const unmounting = `case "$1" in -u) exec ${real} "$@";; esac`;
     const script =
       when === 'before' ? `${kill}\n${real} "$@"` : `${real} "$@"\nended=$?\n${kill}\nexit $ended`;
-    await writeFile(join(directory, program), `#!/bin/sh\n${script}\n`, { mode: 0o755 });
+    await writeFile(join(directory, program), `#!/bin/sh\n${unmounting}\n${script}\n`, { mode: 0o755 });
     return directory;
   };
 
